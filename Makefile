@@ -1,0 +1,60 @@
+# Everything lives in .venv/ and .ducklift/; nothing is installed elsewhere. Needs Python 3.11-3.13 and make.
+.DEFAULT_GOAL := help
+.SUFFIXES:
+# Airflow starts three times slower without compiled bytecode; a foreign PYTHONPATH or PYTHONHOME would leak into it.
+unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME
+
+python := .venv/bin/python
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo "  Variables: PYTHON=/path/to/python3.13 (which Python makes .venv), PORT=8080 (of make up)"
+
+.PHONY: install install-dev
+install:
+	@scripts/install run
+install-dev:
+	@scripts/install dev
+
+.PHONY: run
+run: install ## run pipeline reddit on Airflow against the sandbox, once, and show what it made
+	@$(python) -m ducklift.orchestration.local_run
+
+.PHONY: up
+up: install ## start a standing Airflow on 127.0.0.1 with the sandbox behind it
+	@$(python) -m ducklift.orchestration.standing up $(if $(PORT),--port $(PORT))
+
+.PHONY: down
+down: ## stop what make up started
+	@if [ -x $(python) ]; then $(python) -m ducklift.orchestration.standing down; fi
+
+.PHONY: clean
+clean: down ## remove .ducklift/: bucket, warehouse, Airflow's home, logs
+	@if [ -d .ducklift ]; then \
+		size=$$(du -sh .ducklift | cut -f1); rm -rf .ducklift; echo "Removed .ducklift/ ($$size)."; \
+	else echo "Nothing to remove: there is no .ducklift/."; fi
+
+.PHONY: lint
+lint: install-dev ## ruff and mypy
+	@$(python) -m ruff check
+	@$(python) -m ruff format --check
+	@$(python) -m mypy
+
+.PHONY: test
+test: lint ## lint and the default tests
+	@$(python) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: test-slow
+test-slow: install-dev ## the slow proofs (an hour); SLOW=tests/faults for some of them
+	@$(python) -m pytest -n 2 --dist loadgroup -m slow $(SLOW)
+
+.PHONY: bench
+bench: install-dev ## measure Ducklift against hand-written DuckDB, side by side (minutes)
+	@$(python) -m benchmarks $(BENCH)
+
+.PHONY: lock
+lock: install-dev ## compile the hashed locks anew from pyproject.toml
+	@compile="$(python) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header"; \
+	$$compile pyproject.toml --group install -o requirements.txt && \
+	$$compile pyproject.toml --group install --group dev --all-extras -c requirements.txt -o requirements-dev.txt

@@ -1,0 +1,220 @@
+"""What is measured. Each case has the side `ours` and the side `floor`; each side runs in a process of its own, on a prepared folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import orjson
+
+from benchmarks.rows import COLUMNS, dicts, write
+from ducklift.lake.filesystem import ensure_lake, open_lake
+from ducklift.lake.layout import manifest_key
+from ducklift.lake.manifest import Manifest, RawFile, Slice
+from ducklift.pipeline import Run, load_pipeline, run_pipeline
+from ducklift.settings import Settings, load_settings
+from ducklift.specs import ColumnSpec, TableName, TableSpec
+from ducklift.warehouse.loading import load_package
+
+Side = Callable[[Path, int], None]
+Check = Callable[[Path, int], None]
+_TYPED = ", ".join(f"'{name}': '{type_}'" for name, type_ in COLUMNS.items())
+_READING = {
+    "jsonl": f"read_json('FILE', format = 'newline_delimited', columns = {{{_TYPED}}})",
+    "csv": f"read_csv('FILE', header = true, columns = {{{_TYPED}}})",
+    "parquet": "read_parquet('FILE')",
+}
+
+
+def _settings(folder: Path) -> Settings:
+    chosen = {name: value for name, value in os.environ.items() if name.startswith("DUCKLIFT_")}
+    return load_settings(environment=chosen, project=folder)
+
+
+def _hand(folder: Path) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(str(folder / "hand.duckdb"))
+    connection.execute("SET TimeZone = 'UTC'")
+    if limit := os.environ.get("DUCKLIFT_MEMORY_LIMIT"):
+        connection.execute(f"SET memory_limit = '{limit}'")
+    return connection
+
+
+def land(folder: Path, file: Path, kind: str, rows: int, disposition: str, load_id: str) -> None:
+    """Put a file into the lake with a manifest, as an upload would have (not measured)."""
+    lake = open_lake(_settings(folder))
+    ensure_lake(lake)
+    with file.open("rb") as source:
+        sha256 = hashlib.file_digest(source, "sha256").hexdigest()
+    size = file.stat().st_size
+    key = f"raw/bench/rows/{load_id}.{sha256[:12]}.{kind}"
+    lake.put_file(file, key, size, sha256)
+    now = datetime.now(UTC)
+    spec = TableSpec(
+        name=TableName.parse("bench.rows"),
+        disposition=disposition,  # type: ignore[arg-type]
+        primary_key=("id",) if disposition == "merge" else (),
+        columns=tuple(ColumnSpec(name=name, type=type_) for name, type_ in COLUMNS.items()),
+    )
+    manifest = Manifest(
+        load_id=load_id,
+        pipeline="bench",
+        stream="rows",
+        spec=spec,
+        slice=Slice(load_id=load_id, pipeline="bench", stream="rows", start=now, end=now),
+        format=kind,  # type: ignore[arg-type]
+        files=(RawFile(key=key, size_bytes=size, sha256=sha256, rows=rows, longest_record_bytes=2_000),),
+        rows=rows,
+        size_bytes=size,
+        fields=tuple(COLUMNS),
+        extracted_at=now,
+        extractor="benchmark",
+    )
+    lake.create(manifest_key(spec.name, load_id), manifest.to_bytes())
+
+
+def load_landed(folder: Path, load_id: str, rows: int) -> None:
+    """Load what `land` put, verification included."""
+    settings = _settings(folder)
+    lake = open_lake(settings)
+    data = lake.read(manifest_key(TableName.parse("bench.rows"), load_id))
+    assert data is not None
+    manifest = Manifest.model_validate_json(data)
+    summary = load_package(lake, manifest, data, manifest.spec, settings)
+    assert summary.rows_inserted + summary.rows_updated == rows, summary
+
+
+def file_to_table(kind: str) -> tuple[Check, Side, Side]:
+    """Return the case of one file into a new table."""
+
+    def prepare(folder: Path, rows: int) -> None:
+        land(folder, write(folder.parent / f"{rows}.{kind}", rows, kind), kind, rows, "append", "load-1")
+
+    def ours(folder: Path, rows: int) -> None:
+        load_landed(folder, "load-1", rows)
+
+    def floor(folder: Path, rows: int) -> None:
+        reading = _READING[kind.partition(".")[0]].replace("FILE", str(folder.parent / f"{rows}.{kind}"))
+        connection = _hand(folder)
+        connection.execute(f"CREATE TABLE rows AS SELECT * FROM {reading}")
+        connection.close()
+
+    return prepare, ours, floor
+
+
+def merge() -> tuple[Check, Side, Side]:
+    """Return the case of a batch merged into a table ten times its size, half of it updates."""
+
+    def prepare(folder: Path, rows: int) -> None:
+        base = write(folder.parent / f"{rows * 10}.parquet", rows * 10, "parquet")
+        batch = write(folder.parent / f"{rows}-half.parquet", rows, "parquet", first=rows * 10 - rows // 2, version=1)
+        land(folder, base, "parquet", rows * 10, "merge", "load-1")
+        load_landed(folder, "load-1", rows * 10)
+        land(folder, batch, "parquet", rows, "merge", "load-2")
+        connection = _hand(folder)
+        connection.execute(f"CREATE TABLE rows AS SELECT *, 'load-1' AS load_id FROM read_parquet('{base}')")
+        connection.close()
+
+    def ours(folder: Path, rows: int) -> None:
+        load_landed(folder, "load-2", rows)
+
+    def floor(folder: Path, rows: int) -> None:
+        batch = folder.parent / f"{rows}-half.parquet"
+        connection = _hand(folder)
+        connection.execute("BEGIN")
+        connection.execute(
+            f"CREATE TEMP TABLE batch AS SELECT *, 'load-2' AS load_id FROM read_parquet('{batch}') "
+            "QUALIFY row_number() OVER (PARTITION BY id ORDER BY created DESC) = 1"
+        )
+        connection.execute("DELETE FROM rows USING batch WHERE rows.id = batch.id")
+        connection.execute("INSERT INTO rows BY NAME SELECT * FROM batch")
+        connection.execute("COMMIT")
+        connection.close()
+
+    return prepare, ours, floor
+
+
+_PIPELINE = """
+name: bench
+source: {type: rows, rows: ROWS}
+table: bench.rows
+format: jsonl
+columns:
+"""
+
+
+def _register_rows() -> None:
+    """Make the source type `rows`: batches of dicts, and nothing on a second reading."""
+    from benchmarks import source
+    from ducklift.sources import registry
+
+    registry.SOURCE_TYPES["rows"] = f"{source.__name__}:RowsSource"
+
+
+def _run(folder: Path, rows: int) -> None:
+    _register_rows()
+    settings = _settings(folder)
+    pipelines = settings.pipelines
+    pipelines.mkdir(parents=True, exist_ok=True)
+    columns = "".join(f"  - {{name: {name}, type: {type_}}}\n" for name, type_ in COLUMNS.items())
+    (pipelines / "bench.yaml").write_text(_PIPELINE.replace("ROWS", str(rows)) + columns)
+    summary = run_pipeline(load_pipeline("bench", settings), Run.now(), settings)
+    assert summary.state in ("loaded", "empty"), summary
+
+
+def dicts_to_table() -> tuple[Check, Side, Side]:
+    """Return the case of an iterator of dicts through the lake into a table."""
+
+    def prepare(folder: Path, rows: int) -> None:
+        del folder, rows
+
+    def floor(folder: Path, rows: int) -> None:
+        raw = folder / "hand.jsonl"
+        with raw.open("wb") as target:
+            for batch in dicts(rows):
+                target.write(b"\n".join(map(orjson.dumps, batch)) + b"\n")
+        typed = _TYPED.replace("'created': 'TIMESTAMP WITH TIME ZONE'", "'created': 'BIGINT'")
+        connection = _hand(folder)
+        connection.execute(
+            "CREATE TABLE rows AS SELECT * REPLACE (to_timestamp(created) AS created) "
+            f"FROM read_json('{raw}', format = 'newline_delimited', columns = {{{typed}}})"
+        )
+        connection.close()
+
+    return prepare, _run, floor
+
+
+def nothing_new() -> tuple[Check, Side, Side]:
+    """Return the case of a run that finds nothing, as a whole process; the floor opens DuckDB and counts."""
+
+    def prepare(folder: Path, rows: int) -> None:
+        _run(folder, rows)
+
+    def ours(folder: Path, rows: int) -> None:
+        del rows
+        _run(folder, 0)
+
+    def floor(folder: Path, rows: int) -> None:
+        del rows
+        code = (
+            "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).sql('select max(created) from bench.rows').fetchone())"
+        )
+        subprocess.run([sys.executable, "-c", code, str(folder / ".ducklift" / "warehouse.duckdb")], check=True, stdout=subprocess.DEVNULL)
+
+    return prepare, ours, floor
+
+
+CASES: dict[str, tuple[Check, Side, Side]] = {
+    "parquet to table": file_to_table("parquet"),
+    "csv to table": file_to_table("csv"),
+    "jsonl to table": file_to_table("jsonl"),
+    "jsonl.gz to table": file_to_table("jsonl.gz"),
+    "merge, half updates": merge(),
+    "dicts to table": dicts_to_table(),
+    "nothing new": nothing_new(),
+}

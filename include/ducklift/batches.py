@@ -1,0 +1,26 @@
+"""What a source yields and the lake writes: records as dicts, or whole Arrow tables."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ducklift.cursors import Cursor, greatest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Record: TypeAlias = dict[str, Any]
+Batch: TypeAlias = "list[Record] | pa.Table | pa.RecordBatch"
+
+
+def greatest_cursor(batch: Batch, field: str) -> Cursor | None:
+    """Return the latest value of a cursor field in a batch, or None when no record has one; dates and times as ISO 8601 text."""
+    if isinstance(batch, list):
+        return greatest(record.get(field) for record in batch)
+    if field not in batch.schema.names:
+        return None
+    import pyarrow.compute as pc
+
+    value = pc.max(batch.column(field)).as_py()
+    return greatest([value.isoformat() if isinstance(value, date) else value])

@@ -1,0 +1,55 @@
+"""Opening the warehouse to look into it, never to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ducklift.errors import ConfigurationError
+from ducklift.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from ducklift.warehouse import Warehouse
+
+# A person waits at the prompt: long enough for a small load to end, short enough to be told who holds the file.
+_WAIT_S = 5.0
+
+
+@contextmanager
+def reading(settings: Settings | None = None) -> Iterator[Warehouse]:
+    """Open the warehouse read-only; raises `WarehouseBusy`, `WarehouseUnusable`, or `ConfigurationError` when there is none yet."""
+    from ducklift.warehouse import open_warehouse
+
+    with open_warehouse(settings or load_settings(), read_only=True, wait_s=_WAIT_S) as warehouse:
+        yield warehouse
+
+
+@contextmanager
+def showing_lake(tables: Sequence[str]) -> Iterator[DuckDBPyConnection]:
+    """Open a database in memory with a view of each of these tables of the lake; it may read the lake's files and nothing else."""
+    import duckdb
+
+    from ducklift.lake.filesystem import open_lake
+    from ducklift.lake.store import LocalStore
+    from ducklift.specs import TableName
+    from ducklift.warehouse.identifiers import quote_literal
+    from ducklift.warehouse.lake_views import create_view
+
+    lake = open_lake(load_settings())
+    try:
+        names = [TableName.parse(table) for table in tables]
+    except ValueError as err:
+        raise ConfigurationError(f"--lake {' '.join(tables)}: name tables as dataset.table, for example reddit.posts.") from err
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET autoinstall_known_extensions = false")
+        for name in names:
+            create_view(connection, lake, name)
+        readable = lake.root if isinstance(lake, LocalStore) else str(lake.filesystem.unstrip_protocol(lake.root))
+        connection.execute(f"SET allowed_directories = [{quote_literal(readable)}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection

@@ -1,0 +1,54 @@
+"""Cursor values as they stand in the records: numbers, or texts that are dates and times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+Cursor = int | float | str
+
+
+def behind(watermark: Cursor, overlap_s: int) -> Cursor:
+    """Return where reading starts again: `overlap_s` seconds (or units, for a plain number) behind the watermark.
+
+    A text that is no date has no "behind": it is returned as it is.
+    """
+    if not overlap_s:
+        return watermark
+    if isinstance(watermark, int | float):
+        return watermark - overlap_s
+    try:
+        return (datetime.fromisoformat(watermark) - timedelta(seconds=overlap_s)).isoformat()
+    except ValueError:
+        return watermark
+
+
+def latest(known: Cursor | None, offered: Cursor | None) -> Cursor | None:
+    """Return the later of two watermarks: one never moves back by itself. Dates in text compare as dates."""
+    if known is None or offered is None:
+        return offered if known is None else known
+    if isinstance(known, str) != isinstance(offered, str):
+        return offered  # the cursor's type was changed on purpose in the pipeline file
+    return offered if _ordered(offered) > _ordered(known) else known  # type: ignore[operator]
+
+
+def greatest(values: Iterable[object]) -> Cursor | None:
+    """Return the latest cursor of many; what is no cursor (absent, null, nested) is passed over."""
+    cursors = [value for value in values if isinstance(value, int | float | str) and not isinstance(value, bool)]
+    numbers = [value for value in cursors if not isinstance(value, str)]
+    if len(numbers) == len(cursors):
+        return max(numbers, default=None)
+    found: Cursor | None = None
+    for value in cursors:
+        found = latest(found, value)
+    return found
+
+
+def _ordered(value: Cursor) -> Cursor | datetime:
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+        return moment if moment.tzinfo else moment.astimezone()
+    return value

@@ -1,0 +1,68 @@
+"""A table that lives in the lake alone, read as one dataset: the files of its live loads, through their commits and manifests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ducklift.errors import ConfigurationError, CorruptObject
+from ducklift.lake.commits import CommitRecord, read_commits
+from ducklift.lake.layout import manifest_key
+from ducklift.lake.manifest import Manifest, RawFile, read_manifest
+from ducklift.lake.order import live_commits
+from ducklift.lake.store import Store
+from ducklift.specs import TableName
+
+
+@dataclass(frozen=True)
+class LiveFile:
+    """One raw file of a load that nothing superseded."""
+
+    file: RawFile
+    manifest: Manifest
+
+    @property
+    def kind(self) -> str:
+        """Return the format without its compression."""
+        return self.manifest.format.partition(".")[0]
+
+
+def live_files(lake: Store, table: TableName) -> list[LiveFile]:
+    """Return the raw files that make up a table, in commit order; raises `ConfigurationError` when the lake knows no such table.
+
+    Works for any table whose commits are in the lake. One that a warehouse merges is more than its files, so that only those of
+    dispositions `append` and `replace` read the same here and there.
+    """
+    records = read_commits(lake, table)
+    if not records:
+        raise ConfigurationError(f"The lake {lake.url} knows no commit to {table}. Check the name and DUCKLIFT_LAKE_URL.")
+    return [file for record in live_commits(records) for file in _files(lake, record)]
+
+
+def _files(lake: Store, record: CommitRecord) -> list[LiveFile]:
+    key = manifest_key(record.table_name, record.load_id)
+    data = lake.read(key)
+    if data is None:
+        raise CorruptObject(lake.url_of(key), "a manifest", "none")
+    manifest = read_manifest(data, lake.url_of(key))
+    return [LiveFile(file, manifest) for file in manifest.files]
+
+
+def arrow_dataset(lake: Store, table: TableName) -> Any:
+    """Return a table's Parquet files as one `pyarrow.dataset.Dataset`, whose schema holds the fields of all of them.
+
+    Raises `ConfigurationError` for other formats: `ducklift.warehouse.lake_views` reads those.
+    """
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    files = live_files(lake, table)
+    others = sorted({live.manifest.format for live in files if live.kind != "parquet"})
+    if others:
+        raise ConfigurationError(
+            f"{table} has files in {', '.join(others)}; an Arrow dataset needs Parquet. Read it by `ducklift query --lake`."
+        )
+    paths = [lake.path(live.file.key) for live in files]
+    schemas = [ds.dataset(path, filesystem=lake.filesystem, format="parquet").schema for path in paths]
+    schema = pa.unify_schemas(schemas, promote_options="permissive") if schemas else pa.schema([])
+    return ds.dataset(paths, schema=schema, filesystem=lake.filesystem, format="parquet")

@@ -1,0 +1,145 @@
+"""The load package: what one extraction brought, written last, never changed. Raw files that no manifest names are invisible."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+from pydantic import Field, ValidationError
+
+from ducklift.errors import ManifestUnreadable
+from ducklift.lake.layout import DEFAULT_LAYOUT
+from ducklift.specs import Spec, TableName, TableSpec
+
+MANIFEST_VERSION = 1
+RETRIES_QUARANTINE_OF = "retries_quarantine_of"
+
+Cursor = int | float | str
+Format = Literal["jsonl", "jsonl.gz", "jsonl.zst", "csv", "csv.gz", "csv.zst", "parquet"]
+
+
+class Slice(Spec):
+    """What one load is asked to bring, fixed and stored before extraction, so that every try asks for the same.
+
+    `parent_load` is the stream's load before it, as the table's snapshot told when the slice was fixed.
+    """
+
+    load_id: str
+    pipeline: str
+    stream: str
+    start: datetime
+    end: datetime
+    watermark: Cursor | None = None
+    cursor_from: Cursor | None = None
+    cursor_to: Cursor | None = None
+    parent_load: str | None = None
+    request: dict[str, Any] = Field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """Return the record as it lies in the lake."""
+        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_INDENT_2)
+
+
+class RawFile(Spec):
+    """One raw file of a load; `longest_record_bytes` is a bound that readers of JSON lines and CSV ask for, 0 for Parquet."""
+
+    key: str
+    size_bytes: int
+    sha256: str
+    rows: int
+    longest_record_bytes: int = 0
+
+
+class Manifest(Spec):
+    """The content of `raw/<dataset>/<table>/_loads/<load_id>.json`.
+
+    `fields` are the top-level fields that any record had, in the order they came; `field_types` their Arrow types where the format has
+    types (Parquet). `supersedes` names loads whose place this one takes, `replaces_stream` says that it takes that of all earlier ones of
+    its stream. `greatest_cursor` is the latest cursor of its records. `airflow` holds DAG, run and try when there are such.
+    """
+
+    manifest_version: int = MANIFEST_VERSION
+    load_id: str
+    pipeline: str
+    stream: str
+    spec: TableSpec
+    slice: Slice
+    format: Format
+    layout: str = DEFAULT_LAYOUT
+    files: tuple[RawFile, ...]
+    fields: tuple[str, ...] = ()
+    field_types: dict[str, str] = Field(default_factory=dict)
+    rows: int
+    size_bytes: int
+    extracted_at: datetime
+    extractor: str
+    moves_watermark: bool = False
+    gap: tuple[Cursor, Cursor] | None = None
+    request: dict[str, Any] = Field(default_factory=dict)
+    retries: int = 0
+    surrogates_replaced: int = 0
+    supersedes: tuple[str, ...] = ()
+    replaces_stream: bool = False
+    target: str = "warehouse"
+    greatest_cursor: Cursor | None = None
+    airflow: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def retried_load(self) -> str | None:
+        """Return the load whose quarantined records these are, tried again; None for an extraction."""
+        found: str | None = self.request.get(RETRIES_QUARANTINE_OF) if self.slice.parent_load else None
+        return found
+
+    @property
+    def parent_load(self) -> str | None:
+        """Return the stream's load before this one."""
+        return self.slice.parent_load
+
+    @property
+    def table(self) -> TableName:
+        """Return the table that the load is for."""
+        return self.spec.name
+
+    def to_bytes(self) -> bytes:
+        """Return the manifest as it lies in the lake."""
+        return orjson.dumps(self.model_dump(mode="json", by_alias=True), option=orjson.OPT_INDENT_2)
+
+
+def read_manifest(data: bytes, url: str) -> Manifest:
+    """Parse a manifest; raises `ManifestUnreadable` when it is damaged or newer than this version."""
+    try:
+        values = orjson.loads(data)
+    except orjson.JSONDecodeError as err:
+        raise ManifestUnreadable(url, f"it is not JSON ({err}). It was damaged outside Ducklift; restore it or extract again.") from err
+    version = values.get("manifest_version") if isinstance(values, dict) else None
+    if not isinstance(version, int) or version > MANIFEST_VERSION:
+        raise ManifestUnreadable(url, f"its version is {version}, this Ducklift reads up to {MANIFEST_VERSION}. Upgrade Ducklift.")
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as err:
+        first = err.errors(include_url=False)[0]
+        raise ManifestUnreadable(url, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from err
+
+
+def manifest_schema() -> bytes:
+    """Return the JSON Schema of manifests as `docs/manifest.schema.json` holds it."""
+    schema = Manifest.model_json_schema(by_alias=True, mode="serialization")
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"Ducklift manifest, version {MANIFEST_VERSION}"}
+    return orjson.dumps({**schema, **head}, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
+
+
+def sha256_of(data: bytes) -> str:
+    """Return the sha256 of `data` in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def retry_load_id(load_id: str) -> str:
+    """Return the id of the load that retries the quarantined records of a load."""
+    return f"{load_id}-q"
+
+
+def compact_utc(moment: datetime) -> str:
+    """Return a moment as load ids carry it: 20260101T000000Z."""
+    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")

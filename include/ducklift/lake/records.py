@@ -1,0 +1,83 @@
+"""Records as text: one JSON line each, or one cell each; faithful or replaced in the open, never silently."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from ducklift.batches import Record
+
+_LINE = orjson.OPT_APPEND_NEWLINE
+
+
+class LineEncoder:
+    """Turns records into JSON lines and counts the lone surrogates that became U+FFFD."""
+
+    def __init__(self) -> None:
+        self.surrogates_replaced = 0
+
+    def lines(self, records: Iterable[Record]) -> list[bytes]:
+        """Return one line per record, each with its line feed."""
+        try:
+            return [orjson.dumps(record, _plain, _LINE) for record in records]
+        except TypeError:
+            return [self._line(record) for record in records]
+
+    def _line(self, record: Record) -> bytes:
+        try:
+            return orjson.dumps(record, _plain, _LINE)
+        except TypeError:
+            # orjson refuses lone surrogates and integers beyond 64 bits; both are rare enough for the slow way.
+            return self.mended(json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=_plain)).encode() + b"\n"
+
+    def mended(self, text: str) -> str:
+        """Return `text` with each lone surrogate replaced, and count them."""
+        replaced = without_surrogates(text)
+        self.surrogates_replaced += replaced.count("\ufffd") - text.count("\ufffd")
+        return replaced
+
+    def cell(self, value: Any) -> str | None:
+        """Return a value as the text of one cell: texts as they are, everything else as in a JSON line but without quotes."""
+        if value is None:
+            return None
+        text = value if isinstance(value, str) else _cell(value)
+        return text if text.isascii() else self.mended(text)
+
+
+def without_surrogates(text: str) -> str:
+    """Return `text` with each lone surrogate, which UTF-8 cannot carry, replaced by U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float) and not isinstance(value, bool):
+        return repr(value)
+    try:
+        text = orjson.dumps(value, _plain).decode()
+    except TypeError:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    return str(json.loads(text)) if text.startswith('"') else text
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has no word for as a text that says the same."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds()} seconds"
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, set | frozenset | tuple):
+        return sorted(value, key=repr) if not isinstance(value, tuple) else list(value)
+    raise TypeError(f"a record holds a {type(value).__name__}, which no file format can carry")

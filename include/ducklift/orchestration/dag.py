@@ -1,0 +1,119 @@
+"""Every DAG of the project, built from its pipeline file: the YAML says what, the DAG file says when.
+
+Parsing reads the YAML and `.env`, nothing else: no network, no metadata database, no Airflow Variable or Connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, cast
+
+from airflow.sdk import DAG, Asset, Param, task, task_group
+
+from ducklift.orchestration import tasks
+from ducklift.pipeline import Pipeline, load_pipeline
+from ducklift.settings import Settings, load_settings
+
+WAREHOUSE_POOL = "ducklift_warehouse"
+# Sources that share one quota of an API across all their tasks. Set-up makes the pools.
+EXTRACTION_POOLS = {"reddit": "reddit_api"}
+FIRST_DAY = datetime(2020, 1, 1, tzinfo=UTC)
+LABEL = "{{ stream_label(ti.map_index, params) }}"
+
+
+def pipeline_dag(
+    name: str,
+    *,
+    schedule: Any,
+    retries: int = 3,
+    tags: Iterable[str] = (),
+    doc_md: str | None = None,
+    **dag_arguments: Any,
+) -> DAG:
+    """Build the DAG of `<pipelines>/<name>.yaml`: extract, upload and load as one mapped task group over its streams.
+
+    The stream that fails ends red, the others land, and the run is red. Missed slices are not caught up with, and one run is active at a
+    time, unless `dag_arguments` say otherwise; they go to Airflow's `DAG`, and their `default_args` over the ones made here. The trigger
+    form is the source's own.
+
+    Raises `ConfigurationError` when the pipeline file is not usable: Airflow shows it as the DAG file's import error.
+    """
+    settings = load_settings()
+    pipeline = load_pipeline(name, settings)
+    retrying = {
+        "retries": retries,
+        "retry_delay": timedelta(minutes=1),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=30),
+        "retry_policy": tasks.WaitAsAsked(),
+    }
+    arguments = {
+        "start_date": FIRST_DAY,
+        "catchup": False,
+        "max_active_runs": 1,
+        "params": form_of(pipeline),
+        **dag_arguments,
+        "user_defined_macros": {"stream_label": partial(tasks.label_of, pipeline), **dag_arguments.get("user_defined_macros", {})},
+        "default_args": {**retrying, **dag_arguments.get("default_args", {})},
+    }
+    with DAG(name, schedule=schedule, tags=[*tags], doc_md=doc_md, **arguments) as dag:
+        _streams(pipeline, upload_task_id(settings))
+    return dag
+
+
+def form_of(pipeline: Pipeline) -> dict[str, Param]:
+    """Return the trigger form: one field for each option of the source, checked by its JSON Schema."""
+    return {name: _field(schema) for name, schema in pipeline.source.options_schema().items()}
+
+
+def _field(schema: Mapping[str, Any]) -> Param:
+    rules = dict(schema)
+    return Param(rules.pop("default"), description=rules.pop("description", None), schema=rules)
+
+
+def upload_task_id(settings: Settings) -> str:
+    """Return `s3_upload`, or `lake_upload` where `DUCKLIFT_LAKE_URL` names another store on purpose.
+
+    The default lake, a folder to begin with, keeps the name that the task will have with a bucket. All parts of an Airflow installation
+    have to see the same `DUCKLIFT_LAKE_URL`, as for everything else.
+    """
+    on_purpose = settings.origins.get("lake_url", "default") != "default"
+    return "lake_upload" if on_purpose and not settings.lake_url.startswith("s3://") else "s3_upload"
+
+
+def asset_of(pipeline: Pipeline) -> Asset:
+    """Return the pipeline's table as an Airflow asset: by its name alone, which is the same wherever the warehouse lies."""
+    table = pipeline.table_spec(pipeline.streams()[0]).name
+    # Schemes with x- are the user's own. For any other, Airflow asks all providers, and the parse imports boto3.
+    return Asset(name=str(table), uri=f"x-ducklift://{table.dataset}/{table.table}")
+
+
+def _streams(pipeline: Pipeline, upload_id: str) -> None:
+    """Wire the tasks of one stream, and map them over all of them."""
+    source, table = pipeline.source.type, asset_of(pipeline)
+    to_warehouse = pipeline.target == "warehouse"
+
+    @task(task_id=f"{source}_extraction", map_index_template=LABEL, pool=EXTRACTION_POOLS.get(source))
+    def extraction(stream: str, **context: Any) -> str:
+        """Read one slice of the stream into the spool; the result is the package's path."""
+        return tasks.extract_stream(pipeline, stream, context)
+
+    @task(task_id=upload_id, map_index_template=LABEL, outlets=[] if to_warehouse else [table])
+    def lake_upload(package_path: str, **context: Any) -> str:
+        """Put the package's files into the lake, its manifest last; the result is the manifest's URL."""
+        return tasks.upload_package(package_path, None if to_warehouse else table, context)
+
+    @task(task_id="duckdb_load", map_index_template=LABEL, pool=WAREHOUSE_POOL, outlets=[table], multiple_outputs=False)
+    def duckdb_load(manifest_url: str, **context: Any) -> dict[str, Any]:
+        """Load the package into the table, exactly once; the result is a summary of every row."""
+        return tasks.load_package(pipeline, manifest_url, table, context)
+
+    # With a prefix, the tasks' ids would be stream.reddit_extraction and so on.
+    @task_group(group_id="stream", prefix_group_id=False)
+    def one_stream(stream: str) -> Any:
+        landed: Any = lake_upload(cast(Any, extraction(stream)))
+        return duckdb_load(landed) if to_warehouse else landed
+
+    one_stream.expand(stream=list(pipeline.streams()))

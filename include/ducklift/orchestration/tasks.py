@@ -1,0 +1,156 @@
+"""What the three tasks do: Airflow's context in, the pipeline's plain steps, a path or a small summary out.
+
+Each is a function that can be called without Airflow around it (`dag.get_task(…).python_callable(…)`); the context is then what the caller
+passes, and without a `dag_run` in it the run is a manual one of this moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import RetryAction, RetryDecision, RetryPolicy
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from ducklift.errors import ConfigurationError, SourceThrottled, Terminal
+from ducklift.orchestration.connections import airflow_settings
+from ducklift.pipeline import Pipeline, Run, extract, load, upload
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset
+
+    from ducklift.settings import Settings
+
+Context = Mapping[str, Any]
+
+# The run types whose runs stand for a slice of time, so that the slice names the load; every other run is named by its id.
+SLICED_RUNS = ("scheduled", "backfill")
+LONGEST_WAIT = timedelta(hours=1)
+ASSET_FACTS = (
+    "state", "rows_extracted", "rows_inserted", "rows_updated", "rows_deleted", "rows_quarantined", "total_rows", "bytes",
+    "load_id", "stream", "manifest", "watermark",
+)  # fmt: skip
+
+
+class WaitAsAsked(RetryPolicy):
+    """Retry a throttled task when the source said that it may come back; leave everything else to the task's own retries."""
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
+        """Return the source's own delay, an hour at most, or no opinion. How often is up to the task's `retries`."""
+        if not isinstance(exception, SourceThrottled) or exception.retry_after_s is None:
+            return RetryDecision()
+        delay = min(timedelta(seconds=max(exception.retry_after_s, 1)), LONGEST_WAIT)
+        return RetryDecision(action=RetryAction.RETRY, retry_delay=delay, reason="The source said when to come back.")
+
+
+@contextmanager
+def terminal_errors_fail() -> Iterator[None]:
+    """Fail the task for good on an error that trying again cannot mend; retryable ones go through to Airflow's retries."""
+    try:
+        yield
+    except Terminal as err:
+        raise AirflowFailException(str(err)) from err
+
+
+def run_of(context: Context) -> Run:
+    """Return the pipeline's run for Airflow's.
+
+    A run without a logical date (triggered by hand or by an asset) has no data interval: its slice starts when it was due, and its id
+    names its loads. A partitioned run's slice starts at its partition's date.
+    """
+    dag_run = context.get("dag_run")
+    if dag_run is None:
+        return Run.now()
+    run_type = str(getattr(dag_run.run_type, "value", dag_run.run_type))
+    start = dag_run.data_interval_start or getattr(dag_run, "partition_date", None) or dag_run.run_after
+    task_instance = context.get("ti")
+    return Run(
+        run_id=dag_run.run_id,
+        slice_start=start,
+        slice_end=dag_run.data_interval_end or start,
+        by_slice=run_type in SLICED_RUNS,
+        facts={
+            "dag_id": dag_run.dag_id,
+            "run_id": dag_run.run_id,
+            "run_type": run_type,
+            "try_number": getattr(task_instance, "try_number", None),
+            "map_index": getattr(task_instance, "map_index", None),
+        },
+    )
+
+
+def chosen_stream(pipeline: Pipeline, stream: str, params: Mapping[str, Any]) -> tuple[Pipeline, str | None]:
+    """Return the pipeline with the trigger form applied, and what `stream` is under it: None when it was not chosen.
+
+    The form was checked when the run was triggered; all of it is checked again here. Raises `ConfigurationError`.
+    """
+    chosen = pipeline.with_options(dict(params))
+    return chosen, chosen.source.effective_stream(stream)
+
+
+def label_of(pipeline: Pipeline, map_index: int, params: Mapping[str, Any]) -> str:
+    """Return what Airflow's grid shows for a mapped task: the stream that it really reads."""
+    stream = pipeline.streams()[map_index]
+    try:
+        return chosen_stream(pipeline, stream, params)[1] or stream
+    except ConfigurationError:
+        return stream
+
+
+def extract_stream(pipeline: Pipeline, stream: str, context: Context) -> str:
+    """Extract one stream into the spool and return the package's path; skip a stream that the trigger form left out."""
+    with terminal_errors_fail():
+        chosen, effective = chosen_stream(pipeline, stream, context.get("params") or {})
+        if effective is None:
+            raise AirflowSkipException(f"{stream} was not chosen for this run.")
+        return extract(chosen, effective, run_of(context), airflow_settings())
+
+
+def upload_package(package_path: str, asset: Asset | None, context: Context) -> str:
+    """Upload a spool package and return its manifest's URL; `asset` is the table's when the pipeline ends in the lake."""
+    with terminal_errors_fail():
+        settings = airflow_settings()
+        manifest_url = upload(package_path, settings)
+        if asset is not None:
+            tell_asset(context, asset, _landed(manifest_url, settings))
+    return manifest_url
+
+
+def load_package(pipeline: Pipeline, manifest_url: str, asset: Asset, context: Context) -> dict[str, Any]:
+    """Load a landed package into the warehouse and return the load's summary.
+
+    A load with a gap is committed, and its task fails all the same, each time it runs: the summary is then still in XCom, but Airflow tells
+    consumers of the asset only about tasks that succeed.
+    """
+    with terminal_errors_fail():
+        summary = load(manifest_url, airflow_settings(), pipeline)
+        values = {**summary.as_dict(), "gap": list(summary.gap) if summary.gap else None}
+        tell_asset(context, asset, values)
+        if summary.gap and "ti" in context:
+            context["ti"].xcom_push(key="return_value", value=values)
+        summary.raise_for_gap()
+    return values
+
+
+def tell_asset(context: Context, asset: Asset, values: Mapping[str, Any]) -> None:
+    """Put what happened to the table into the extra of its asset event."""
+    if "outlet_events" in context:
+        context["outlet_events"][asset].extra = {name: values[name] for name in ASSET_FACTS if name in values}
+
+
+def _landed(manifest_url: str, settings: Settings) -> dict[str, Any]:
+    """Return what a manifest says about a load, in the summary's words."""
+    from ducklift.lake.filesystem import open_lake
+    from ducklift.lake.manifest import read_manifest
+
+    lake = open_lake(settings)
+    manifest = read_manifest(lake.read(lake.key_of(manifest_url)) or b"", manifest_url)
+    return {
+        "load_id": manifest.load_id,
+        "stream": manifest.stream,
+        "manifest": manifest_url,
+        "rows_extracted": manifest.rows,
+        "bytes": manifest.size_bytes,
+    }

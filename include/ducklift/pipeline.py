@@ -1,0 +1,227 @@
+"""The three steps of a pipeline as plain functions: `extract`, `upload`, `load`. The DAGs, the CLI, tests and benchmarks all call these."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ducklift import __version__
+from ducklift.batches import greatest_cursor
+from ducklift.cursors import Cursor, latest
+from ducklift.errors import DuckliftError, ManifestMissing, SpoolMissing
+from ducklift.failpoints import reach
+from ducklift.lake.commits import fix_slice
+from ducklift.lake.filesystem import ensure_lake, open_lake
+from ducklift.lake.layout import manifest_key, slice_key
+from ducklift.lake.manifest import Manifest, read_manifest, sha256_of
+from ducklift.lake.order import commit_package
+from ducklift.lake.privacy import Privacy
+from ducklift.lake.spool import SpoolWriter
+from ducklift.lake.spool_place import PackageName, SpoolPlace, open_spool, read_package
+from ducklift.lake.store import Store
+from ducklift.pipeline_file import Pipeline, load_pipeline, pipeline_names
+from ducklift.planning import Plan, Run, load_id_for, plan_stream
+from ducklift.settings import Settings
+from ducklift.sources.base import ReadReport, SliceRequest
+from ducklift.specs import TableSpec
+from ducklift.summary import LoadSummary, RunSummary
+
+__all__ = ["Pipeline", "Run", "extract", "load", "load_id_for", "load_pipeline", "pipeline_names", "run_pipeline", "upload"]
+
+OnStep = Callable[[str, str, int], None]
+
+
+def extract(pipeline: Pipeline, stream: str, run: Run, settings: Settings, on_progress: Callable[[int], None] | None = None) -> str:
+    """Read one slice of one stream into a spool package and return the package's path.
+
+    A load whose manifest is in the lake already is not extracted again: the path then names it for `upload`, which finds the manifest.
+    `on_progress` is told the number of records so far. Raises the source's errors, `DiskFull`, and the lake's errors.
+    """
+    lake = open_lake(settings)
+    ensure_lake(lake)
+    plan = plan_stream(lake, pipeline, stream, run)
+    spec, load_id = plan.spec, plan.load_id
+    spool = open_spool(settings)
+    landed = spool.package(PackageName(spec.name, load_id), "landed")
+    if plan.landed:
+        return landed
+    fixed = replace(plan, slice=fix_slice(lake, slice_key(spec.name, load_id), plan.slice))
+    reach("extract.slice_fixed")
+    try:
+        return _into_package(spool, pipeline, fixed, run, settings, on_progress)
+    except FileNotFoundError:
+        # Another attempt at the same load landed while this one read, and swept the spool.
+        if lake.read(manifest_key(spec.name, load_id)) is None:
+            raise
+        return landed
+
+
+def _into_package(
+    spool: SpoolPlace,
+    pipeline: Pipeline,
+    plan: Plan,
+    run: Run,
+    settings: Settings,
+    on_progress: Callable[[int], None] | None,
+) -> str:
+    report, spec, slice_ = ReadReport(on_progress=on_progress), plan.spec, plan.slice
+    facts = pipeline.file_facts(slice_.stream, spec, slice_.load_id, slice_.start)
+    with SpoolWriter(spool, pipeline.raw_layout, facts, Privacy(spec.columns, settings)) as writer:
+        extracted_at = datetime.now(UTC)
+        request = SliceRequest(slice_.stream, slice_.start, slice_.end, slice_.watermark, slice_.cursor_from, slice_.cursor_to)
+        reached: Cursor | None = None
+        for batch in pipeline.source.read(request, settings, report):
+            if spec.incremental:
+                # Before the writer, which may hide or drop personal fields.
+                reached = latest(reached, greatest_cursor(batch, spec.incremental.cursor))
+            writer.write(batch)
+            if on_progress:
+                on_progress(writer.rows)
+        writer.close()
+        return writer.finish(_manifest(pipeline, plan, run, report, writer, extracted_at, reached))
+
+
+def _manifest(
+    pipeline: Pipeline,
+    plan: Plan,
+    run: Run,
+    report: ReadReport,
+    writer: SpoolWriter,
+    extracted_at: datetime,
+    reached: Cursor | None,
+) -> Manifest:
+    return Manifest(
+        load_id=plan.load_id,
+        pipeline=pipeline.name,
+        stream=plan.slice.stream,
+        spec=plan.spec,
+        slice=plan.slice,
+        format=pipeline.format,
+        layout=writer.layout.template,
+        files=tuple(writer.files),
+        fields=writer.fields,
+        field_types=dict(writer.field_types),
+        rows=writer.rows,
+        size_bytes=sum(file.size_bytes for file in writer.files),
+        extracted_at=extracted_at,
+        extractor=f"ducklift {__version__} {pipeline.source.type}",
+        moves_watermark=plan.spec.incremental is not None and report.ordered_and_complete,
+        gap=report.gap,
+        request=report.request,
+        retries=report.retries,
+        surrogates_replaced=writer.surrogates_replaced,
+        supersedes=plan.supersedes,
+        replaces_stream=plan.replaces_stream,
+        target=pipeline.target,
+        greatest_cursor=reached,
+        airflow=dict(run.facts),
+    )
+
+
+def upload(path: str, settings: Settings) -> str:
+    """Put a spool package's files into the lake, its manifest last, and return the manifest's URL.
+
+    A manifest that is there already is returned as it is, even when the package is gone. The spool package is removed once the manifest is
+    verified. A package for the lake alone is committed here, since no load follows. Raises `SpoolMissing`, `CorruptObject`, `DiskFull`,
+    `LakeRefused` or `LakeUnavailable`.
+    """
+    return _upload(path, settings)[0]
+
+
+def _upload(path: str, settings: Settings) -> tuple[str, LoadSummary | None]:
+    """Return the manifest's URL, and what became of the rows when the package is for the lake alone."""
+    name = PackageName.of(path)
+    lake = open_lake(settings)
+    ensure_lake(lake)
+    spool = open_spool(settings)
+    key = manifest_key(name.table, name.load_id)
+    data = lake.read(key)
+    if data is None:
+        try:
+            data = _put_package(lake, spool, path, key)
+        except (SpoolMissing, FileNotFoundError):
+            # Another attempt's upload was done in between, and swept the spool.
+            data = lake.read(key)
+            if data is None:
+                raise
+    spool.remove(path)
+    reach("upload.spool_removed")
+    manifest = read_manifest(data, lake.url_of(key))
+    return lake.url_of(key), _commit(lake, manifest, data, lake.url_of(key)) if manifest.target == "lake" else None
+
+
+def _commit(lake: Store, manifest: Manifest, data: bytes, url: str) -> LoadSummary:
+    record, known = commit_package(lake, manifest, sha256_of(data), url)
+    return record.as_summary("already_loaded") if known else record.as_summary()
+
+
+def _put_package(lake: Store, spool: SpoolPlace, path: str, key: str) -> bytes:
+    data = read_package(spool, path)
+    for file in read_manifest(data, path).files:
+        spool.put_into(lake, path, file)
+        reach("upload.file_put")
+    reach("upload.files_put")
+    # When another attempt at this load was first, its manifest stands and these files are orphans.
+    standing = lake.create(key, data)
+    reach("upload.manifest_put")
+    return standing
+
+
+def load(manifest_url: str, settings: Settings, pipeline: Pipeline | None = None) -> LoadSummary:
+    """Load one landed package into the warehouse, exactly once, and return what happened to every row.
+
+    Without `pipeline` the pipeline file named in the manifest decides how, or the manifest's own specification when that file is gone. A
+    package for the lake alone is committed there. Raises `ManifestMissing`, `ManifestConflict`, `LoadSuperseded`, `CorruptObject`,
+    `WarehouseBusy`, `WarehouseBehind`, `WarehouseUnusable`, `ContractBroken`, `AccountingMismatch`, `LoadFailed` and the lake's errors.
+    """
+    from ducklift.warehouse.loading import load_package
+
+    lake = open_lake(settings)
+    data = lake.read(lake.key_of(manifest_url))
+    if data is None:
+        raise ManifestMissing(manifest_url)
+    manifest = read_manifest(data, manifest_url)
+    if manifest.target == "lake":
+        return _commit(lake, manifest, data, manifest_url)
+    return load_package(lake, manifest, data, _spec_for(manifest, settings, pipeline), settings)
+
+
+def _spec_for(manifest: Manifest, settings: Settings, pipeline: Pipeline | None) -> TableSpec:
+    if pipeline is None:
+        if manifest.pipeline not in pipeline_names(settings):
+            return manifest.spec
+        pipeline = load_pipeline(manifest.pipeline, settings)
+    return pipeline.table_spec(manifest.stream)
+
+
+def run_pipeline(pipeline: Pipeline, run: Run, settings: Settings, on_step: OnStep | None = None) -> RunSummary:
+    """Run the three steps for every stream, one after the other; a stream that fails does not stop the others.
+
+    Only Ducklift's own errors are collected; anything else is a defect and goes on up. `on_step` is told (stream, step, rows so far).
+    """
+    started = time.monotonic()
+    loads = [_run_stream(pipeline, stream, run, settings, on_step or _silent) for stream in pipeline.streams()]
+    return RunSummary(pipeline=pipeline.name, run_id=run.run_id, seconds=time.monotonic() - started, loads=loads)
+
+
+def _run_stream(pipeline: Pipeline, stream: str, run: Run, settings: Settings, on_step: OnStep) -> LoadSummary:
+    known: dict[str, Any] = {"load_id": load_id_for(pipeline.name, stream, run)}
+    try:
+        on_step(stream, "extract", 0)
+        package = extract(pipeline, stream, run, settings, lambda rows: on_step(stream, "extract", rows))
+        known["load_id"] = PackageName.of(package).load_id
+        on_step(stream, "upload", 0)
+        known["manifest"], committed = _upload(package, settings)
+        on_step(stream, "load", 0)
+        summary = committed or load(known["manifest"], settings, pipeline)
+    except DuckliftError as err:
+        summary = LoadSummary.failed(stream, str(pipeline.table_spec(stream).name), err, **known)
+    on_step(stream, summary.state, summary.rows_extracted)
+    return summary
+
+
+def _silent(_stream: str, _step: str, _rows: int) -> None:
+    """Tell nobody."""

@@ -1,0 +1,231 @@
+"""The pipeline model: what one YAML file in `include/pipelines/` says, checked, with file and line in every error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
+
+from ducklift.documents import Document, Place, read_document
+from ducklift.errors import ConfigurationError
+from ducklift.lake.manifest import Format
+from ducklift.lake.templates import FileFacts, Layout, check_layout
+from ducklift.settings import Settings
+from ducklift.sources.base import Source
+from ducklift.sources.registry import source_class
+from ducklift.specs import (
+    Check,
+    ColumnSpec,
+    ContractMode,
+    Disposition,
+    Incremental,
+    PlainName,
+    QuarantineLimit,
+    Spec,
+    SyntheticKey,
+    TableName,
+    TableSpec,
+    seconds,
+)
+
+
+def _source(value: Any) -> Any:
+    if isinstance(value, Source):
+        return value
+    if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
+        raise ValueError("a source needs a type, for example type: reddit")
+    return source_class(value["type"]).model_validate(value)
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class Retention(Spec):
+    """How long things stay in the lake: raw files by age, superseded loads by a grace period. Absent: for ever."""
+
+    raw_s: int | None = Field(default=None, alias="raw", gt=0, description="Raw files older than this go, after a checkpoint, e.g. '30d'.")
+    keep_superseded_s: int = Field(default=7 * 86400, alias="keep_superseded", ge=0)
+
+    _seconds = field_validator("raw_s", "keep_superseded_s", mode="before")(seconds)
+
+
+class StreamTable(Spec):
+    """What differs for one stream of a source that yields several tables; whatever is absent is as the pipeline says."""
+
+    name: str
+    table: str
+    disposition: Disposition | None = None
+    primary_key: Listed | None = None
+    incremental: Incremental | None = None
+    columns: tuple[ColumnSpec, ...] | None = None
+    checks: tuple[Check, ...] | None = None
+
+
+class Pipeline(Spec):
+    """One pipeline: where records come from and what table they make. When it runs stands in its DAG file."""
+
+    name: PlainName
+    source: Annotated[SerializeAsAny[Source], BeforeValidator(_source)]
+    table: str | None = None
+    tables: tuple[StreamTable, ...] = Field(default=(), alias="streams")
+    disposition: Disposition = "append"
+    primary_key: Listed = ()
+    merge_key: Listed = ()
+    deleted_column: str | None = None
+    incremental: Incremental | None = None
+    columns: tuple[ColumnSpec, ...] = ()
+    record_column: str | None = None
+    synthetic_key: SyntheticKey | None = None
+    nested: Literal["json", "tables"] = "json"
+    format: Format = "jsonl.gz"
+    layout_values: dict[str, str] = Field(default_factory=dict, description="Placeholders of the layout that you define yourself.")
+    layout: str | None = Field(default=None, validate_default=True, description="Where raw files lie, see docs/layouts.md.")
+    contract: ContractMode = "evolve"
+    quarantine_limit: QuarantineLimit = QuarantineLimit()
+    checks: tuple[Check, ...] = ()
+    retention: Retention = Retention()
+    sample: bool = True
+    allow_empty: bool = False
+    target: Literal["warehouse", "lake"] = "warehouse"
+    file: Path | None = Field(default=None, exclude=True)
+
+    @field_validator("layout")
+    @classmethod
+    def _layout_is_one(cls, value: str | None, info: ValidationInfo) -> str | None:
+        Layout(value, info.data.get("layout_values"))
+        return value
+
+    @model_validator(mode="after")
+    def _table_is_sound(self) -> Pipeline:
+        files = []
+        for stream in self.source.streams():
+            spec = self.table_spec(stream)
+            _personal_fields_are_sound(spec, self.raw_layout.record_fields)
+            files.append((self.file_facts(stream, spec, "20260101T000000Z-00000000-r99", datetime.now(UTC)), spec.disposition))
+        check_layout(self.raw_layout, files)
+        if self.target == "lake" and self.retention.raw_s is not None:
+            raise ValueError("retention.raw would delete the table itself: with target 'lake' the raw files are the table; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _nested_values_are_there(self) -> Pipeline:
+        if self.nested == "tables" and not self.format.startswith("jsonl"):
+            raise ValueError(f"nested: tables needs lists and objects, which format {self.format!r} keeps as text: write format: jsonl.gz")
+        return self
+
+    @property
+    def raw_layout(self) -> Layout:
+        """Return the checked layout of raw files."""
+        return Layout(self.layout, self.layout_values)
+
+    def file_facts(self, stream: str, spec: TableSpec, load_id: str, slice_start: datetime) -> FileFacts:
+        """Return what the keys of one load's files are made of."""
+        return FileFacts(spec.name, self.name, stream, load_id, slice_start, self.format)
+
+    def streams(self) -> Sequence[str]:
+        """Return the names of all configured streams, in the file's order."""
+        return self.source.streams()
+
+    def table_spec(self, stream: str) -> TableSpec:
+        """Return what the stream's table should be: its own entry over the whole file's over the source's defaults."""
+        defaults = self.source.table_defaults
+        own = next((entry for entry in self.tables if entry.name == stream), None)
+        chosen = {name: getattr(self, name) for name in TableSpec.model_fields if name != "name" and name in type(self).model_fields}
+        if own:
+            given = own.model_dump(exclude_none=True, exclude={"name", "table"}).keys()
+            chosen.update({name: getattr(own, name) for name in given})
+        named = {column.name for column in chosen["columns"]}
+        table = own.table if own else self.table
+        if table is None:
+            raise ValueError(f"stream {stream!r} has no table: write table: dataset.table, or name the stream under streams")
+        return TableSpec(
+            **{
+                **chosen,
+                "name": TableName.parse(table),
+                "primary_key": chosen["primary_key"] or defaults.primary_key,
+                "columns": (*(column for column in defaults.columns if column.name not in named), *chosen["columns"]),
+                "record_column": self.record_column or defaults.record_column,
+            }
+        )
+
+    def with_options(self, options: Mapping[str, Any]) -> Pipeline:
+        """Return the pipeline with trigger-form options applied, each checked again (they are hostile)."""
+        return self.model_copy(update={"source": self.source.with_options(options)}) if options else self
+
+
+def _personal_fields_are_sound(spec: TableSpec, layout_fields: Sequence[str]) -> None:
+    """Raise ValueError where a field that is hashed, blanked or dropped is needed as it was."""
+    cursor = [spec.incremental.cursor] if spec.incremental else []
+    for column in (column for column in spec.columns if column.pii):
+        if column.field in cursor or column.field in layout_fields:
+            raise ValueError(f"column {column.name!r}: the cursor or the layout needs {column.field!r} as it is; remove its pii")
+        if column.pii != "hash" and column.name in (*spec.primary_key, *spec.merge_key):
+            raise ValueError(f"column {column.name!r} is part of a key: write pii: hash, which keeps values apart")
+        if column.pii != "drop" and (column.type or "varchar").lower() not in ("varchar", "text", "string"):
+            raise ValueError(f"column {column.name!r}: pii: {column.pii} makes a text of it; write type: varchar")
+
+
+def pipeline_names(settings: Settings) -> list[str]:
+    """Return the names of all pipeline files, sorted."""
+    return sorted(path.stem for path in settings.pipelines.glob("*.yaml"))
+
+
+def load_pipeline(name: str, settings: Settings, overrides: Sequence[str] = ()) -> Pipeline:
+    """Read and check `<pipelines>/<name>.yaml`, with `key.path=value` overrides applied (a value is JSON, or else plain text).
+
+    Raises `ConfigurationError` naming the file, the line and the fix.
+    """
+    file = settings.pipelines / f"{name}.yaml"
+    if name not in pipeline_names(settings):
+        known = ", ".join(pipeline_names(settings)) or "none"
+        raise ConfigurationError(f"There is no pipeline {name!r} in {settings.pipelines}; there are: {known}.")
+    document = read_document(file)
+    for override in overrides:
+        _apply(document.values, override)
+    try:
+        pipeline = Pipeline.model_validate({**document.values, "file": file})
+    except ValidationError as err:
+        raise _explained(err, document, bool(overrides)) from err
+    if pipeline.name != name:
+        message = f"the pipeline is named {pipeline.name!r}, but its file {file.name!r}; make the two agree"
+        raise ConfigurationError(message, file=file, line=document.line_of(("name",)))
+    return pipeline
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise ConfigurationError(f"{override!r} is not an override: write key.path=value, for example 'source.listing=top'")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    *parents, last = path.split(".")
+    place: Any = values
+    for parent in parents:
+        place = place.setdefault(parent, {}) if isinstance(place, dict) else None
+    if not isinstance(place, dict):
+        raise ConfigurationError(f"{override!r}: {path!r} does not lead into a mapping of the pipeline file")
+    place[last] = value
+
+
+def _explained(err: ValidationError, document: Document, overridden: bool) -> ConfigurationError:
+    """Turn pydantic's first error into one line with file, line and the key."""
+    first = err.errors(include_url=False)[0]
+    place: Place = tuple(part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-")))
+    key = ".".join(str(part) for part in place) or "the pipeline"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "is not a known field here; look for a typing mistake"
+    elif first["type"] == "missing":
+        message = "is missing"
+    hint = " (as overridden by --set)" if overridden else ""
+    return ConfigurationError(f"{key}: {message}{hint}", file=document.file, line=document.line_of(place))

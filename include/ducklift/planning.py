@@ -1,0 +1,190 @@
+"""What one run asks for: which load, which slice, from which cursor, in whose place. Decided before anything is read or written."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from ducklift.cursors import behind
+from ducklift.errors import LakeRefused
+from ducklift.lake.commits import LOAD, Snapshot
+from ducklift.lake.layout import manifest_key, slice_key
+from ducklift.lake.manifest import Slice, compact_utc, retry_load_id
+from ducklift.lake.order import current_snapshot
+from ducklift.lake.store import Store
+from ducklift.pipeline_file import Pipeline
+from ducklift.specs import TableSpec
+
+Mode = Literal["new", "reextract", "full_refresh"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of a pipeline: which slice of time it is for, and what its loads are named after.
+
+    A scheduled or backfilled run is named by its slice (`by_slice`), so that running the same slice again finds the same load; a manual
+    run is named by its run id. `facts` go into the manifest (Airflow's DAG, run and try). `mode` is `reextract` to read a slice anew and
+    put it in the place of its earlier loads, or `full_refresh` to read from the beginning, in the place of all earlier loads of the stream.
+    """
+
+    run_id: str
+    slice_start: datetime
+    slice_end: datetime
+    by_slice: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    mode: Mode = "new"
+
+    @classmethod
+    def now(cls, mode: Mode = "new") -> Run:
+        """Return a run named by a random id, whose slice starts now."""
+        moment = datetime.now(UTC)
+        return cls(run_id=uuid.uuid4().hex, slice_start=moment, slice_end=moment, mode=mode)
+
+    @classmethod
+    def of_interval(cls, start: datetime, end: datetime, mode: Mode = "new") -> Run:
+        """Return the run of one slice of time, named by it: the same that a schedule has for this interval."""
+        return cls(run_id=uuid.uuid4().hex, slice_start=start, slice_end=end, by_slice=True, mode=mode)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What extracting one stream will do; nothing is written yet.
+
+    `landed` says that the load's manifest is in the lake already, so that nothing is extracted. `known` is the table's published state.
+    """
+
+    spec: TableSpec
+    slice: Slice
+    landed: bool
+    supersedes: tuple[str, ...]
+    replaces_stream: bool
+    known: Snapshot | None
+
+    @property
+    def load_id(self) -> str:
+        """Return the id of the load."""
+        return self.slice.load_id
+
+    def as_dict(self, lake: Store, pipeline: Pipeline) -> dict[str, Any]:
+        """Return the plan as plain JSON, for people and programs that want to see it before it happens."""
+        known, layout = self.known, pipeline.raw_layout
+        facts = pipeline.file_facts(self.slice.stream, self.spec, self.load_id, self.slice.start)
+        dates = tuple("*" for _ in layout.partition([None] * len(layout.record_fields))) if layout.record_fields else ()
+        loaded = any(load["load_id"] == self.load_id for load in known.loads) if known else False
+        state = "already_loaded" if loaded else "landed" if self.landed else "new"
+        return {
+            "stream": self.slice.stream,
+            "load_id": self.load_id,
+            "state": state,
+            "extracts": not self.landed,
+            "slice_start": self.slice.start.isoformat(),
+            "slice_end": self.slice.end.isoformat(),
+            "watermark": self.slice.watermark,
+            "cursor_from": self.slice.cursor_from,
+            "supersedes": list(self.supersedes),
+            "replaces_stream": self.replaces_stream,
+            "raw": lake.url_of(layout.key(facts, "*", dates)),
+            "manifest": lake.url_of(manifest_key(self.spec.name, self.load_id)),
+            "target": pipeline.target,
+            "table": str(self.spec.name),
+            "table_exists": known is not None,
+            "table_rows": known.rows if known else None,
+            "disposition": self.spec.disposition,
+            "declared_columns": [column.name for column in self.spec.columns],
+        }
+
+
+def load_id_for(pipeline: str, stream: str, run: Run) -> str:
+    """Return `<slice start>-<8 hex of pipeline, stream and slice or run id>`; the clock plays no part."""
+    interval = f"{run.slice_start.astimezone(UTC).isoformat()}/{run.slice_end.astimezone(UTC).isoformat()}"
+    identity = interval if run.by_slice else run.run_id
+    digest = hashlib.sha256("\0".join((pipeline, stream, identity)).encode()).hexdigest()
+    return f"{compact_utc(run.slice_start)}-{digest[:8]}"
+
+
+def plan_stream(lake: Store, pipeline: Pipeline, stream: str, run: Run) -> Plan:
+    """Return what a run asks of one stream; reads the lake only, and leaves it as it is."""
+    spec = pipeline.table_spec(stream)
+    first = load_id_for(pipeline.name, stream, run)
+    load_id, earlier = _revision(lake, spec, first) if run.mode == "reextract" else (first, ())
+    landed = lake.read(manifest_key(spec.name, load_id)) is not None
+    known = current_snapshot(lake, spec.name, pipeline.target)
+    return Plan(
+        spec=spec,
+        slice=_slice(lake, pipeline, spec, stream, run, load_id, earlier, known),
+        landed=landed,
+        supersedes=earlier,
+        replaces_stream=run.mode == "full_refresh",
+        known=known,
+    )
+
+
+def plan_pipeline(lake: Store, pipeline: Pipeline, run: Run) -> list[Plan]:
+    """Return what a run will do for each stream, with the slices that an earlier try has fixed; a lake that is not there is empty."""
+    plans = []
+    for stream in pipeline.streams():
+        try:
+            plan = plan_stream(lake, pipeline, stream, run)
+            fixed = lake.read(slice_key(plan.spec.name, plan.load_id))
+        except LakeRefused as err:
+            if err.code != "NoSuchBucket":
+                raise
+            nowhere = Plan(pipeline.table_spec(stream), _first_slice(pipeline, stream, run), False, (), run.mode == "full_refresh", None)
+            plan, fixed = nowhere, None
+        plans.append(replace(plan, slice=Slice.model_validate_json(fixed)) if fixed else plan)
+    return plans
+
+
+def _revision(lake: Store, spec: TableSpec, first: str) -> tuple[str, tuple[str, ...]]:
+    """Return the load id of a slice's next extraction (`-r2`, `-r3` …) and those that landed before it.
+
+    One that was cut short before its manifest was put is taken up again.
+    """
+    earlier: list[str] = []
+    load_id = first
+    while lake.size(manifest_key(spec.name, load_id)) is not None:
+        earlier.append(load_id)
+        load_id = f"{first}-r{len(earlier) + 1}"
+    return load_id, tuple(landed for each in earlier for landed in _with_retries(lake, spec, each))
+
+
+def _with_retries(lake: Store, spec: TableSpec, load_id: str) -> Iterator[str]:
+    """Yield a load and the retries of its quarantined records that landed: what supersedes it brings those records again."""
+    yield load_id
+    while lake.size(manifest_key(spec.name, load_id := retry_load_id(load_id))) is not None:
+        yield load_id
+
+
+def _slice(
+    lake: Store, pipeline: Pipeline, spec: TableSpec, stream: str, run: Run, load_id: str, earlier: tuple[str, ...], known: Snapshot | None
+) -> Slice:
+    """Return the slice as it is to be fixed; one that an earlier try has fixed stands all the same."""
+    if earlier:
+        original = lake.read(slice_key(spec.name, earlier[0]))
+        if original is not None:
+            # The same slice again: from the cursor where it began, not from where the stream is by now.
+            return Slice.model_validate_json(original).model_copy(update={"load_id": load_id})
+    return _new_slice(pipeline, stream, run, load_id, known)
+
+
+def _first_slice(pipeline: Pipeline, stream: str, run: Run) -> Slice:
+    return _new_slice(pipeline, stream, run, load_id_for(pipeline.name, stream, run), None)
+
+
+def _new_slice(pipeline: Pipeline, stream: str, run: Run, load_id: str, known: Snapshot | None) -> Slice:
+    spec = pipeline.table_spec(stream)
+    wanted: dict[str, Any] = {}
+    if known is not None:
+        wanted["parent_load"] = next(
+            (each["load_id"] for each in known.loads if each["stream"] == stream and each.get("kind", LOAD) == LOAD), None
+        )
+    if spec.incremental and pipeline.source.uses_watermark():
+        watermark = known.watermark_of(pipeline.name, stream) if known is not None and run.mode != "full_refresh" else None
+        wanted["watermark"] = watermark
+        wanted["cursor_from"] = spec.incremental.initial if watermark is None else behind(watermark, spec.incremental.overlap_s)
+        wanted["cursor_to"] = spec.incremental.end
+    return Slice(load_id=load_id, pipeline=pipeline.name, stream=stream, start=run.slice_start, end=run.slice_end, **wanted)

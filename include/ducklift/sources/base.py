@@ -1,0 +1,100 @@
+"""What every source is: a configuration (a pipeline file's `source:`), streams, and a way to read one slice of one stream."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+
+from ducklift.batches import Batch as Batch
+from ducklift.batches import Record as Record
+from ducklift.settings import Settings
+from ducklift.specs import ColumnSpec, Spec
+
+Cursor = int | float | str
+
+
+@dataclass(frozen=True)
+class TableDefaults:
+    """What a source knows about the table its records make; a pipeline file adds to it or overrides it."""
+
+    primary_key: tuple[str, ...] = ()
+    columns: tuple[ColumnSpec, ...] = ()
+    record_column: str | None = None
+
+
+@dataclass(frozen=True)
+class SliceRequest:
+    """What one extraction is asked for.
+
+    `watermark` is the greatest cursor value that was loaded, `cursor_from` the same less the overlap: read down to it. Both are None on a
+    first run and whenever the reading neither uses nor moves the watermark. `cursor_to` is where the reading ends: records at or beyond
+    it are not wanted.
+    """
+
+    stream: str
+    interval_start: datetime
+    interval_end: datetime
+    watermark: Cursor | None = None
+    cursor_from: Cursor | None = None
+    cursor_to: Cursor | None = None
+
+
+@dataclass
+class ReadReport:
+    """What the source tells about a reading, filled while it reads and stored in the manifest.
+
+    `ordered_and_complete` is True only when every record from `cursor_from` on was read: the watermark then moves.
+    `gap` holds (from, to) in cursor values when the source's cap was hit before the watermark.
+    """
+
+    request: dict[str, Any] = field(default_factory=dict)
+    ordered_and_complete: bool = False
+    gap: tuple[Cursor, Cursor] | None = None
+    retries: int = 0
+    on_progress: Callable[[int], None] | None = None
+
+
+class Source(Spec):
+    """Base of all sources: a frozen pydantic model of the `source:` block, so that it validates itself."""
+
+    table_defaults: ClassVar[TableDefaults] = TableDefaults()
+
+    type: str
+
+    @abstractmethod
+    def streams(self) -> Sequence[str]:
+        """Return the names of the streams, in order; each is extracted, uploaded and loaded by itself."""
+
+    @abstractmethod
+    def read(self, request: SliceRequest, settings: Settings, report: ReadReport) -> Iterator[Batch]:
+        """Yield batches in bounded memory; raise a Terminal or Retryable error, never end early in silence.
+
+        A batch is a list of dicts, which are the lake's to change from then on, or an Arrow table.
+        """
+
+    def effective_stream(self, stream: str) -> str | None:
+        """Return what to read in the place of a configured stream once options are applied; None when it was not chosen.
+
+        A DAG maps its tasks over the configured streams before anybody fills the trigger form, so that the form can narrow or redirect a
+        mapped stream, never add one.
+        """
+        return stream if stream in self.streams() else None
+
+    def uses_watermark(self) -> bool:
+        """Return whether this reading, as configured, reads and may move the watermark."""
+        return True
+
+    def options_schema(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the JSON Schemas of what a person may choose at trigger time, by option name, each with its default."""
+        return {}
+
+    def with_options(self, options: Mapping[str, Any]) -> Source:
+        """Return the source with hostile `options` applied; raises ConfigurationError on anything the schema does not admit."""
+        from ducklift.errors import ConfigurationError
+
+        if options:
+            raise ConfigurationError(f"source type {self.type!r} takes no options, but got {sorted(options)}")
+        return self

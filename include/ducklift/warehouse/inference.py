@@ -1,0 +1,176 @@
+"""Types from the data itself, all of it: what a field's values are in JSON, and what its texts can be read as without loss."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ducklift.warehouse.columns import EXACT_IN_DOUBLE
+from ducklift.warehouse.connect import Warehouse
+from ducklift.warehouse.identifiers import quote_identifier
+
+_DATE = r"\d{4}-\d{2}-\d{2}"
+_TIME = r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
+_ZONE = r"(Z|[+-]\d{2}(:?\d{2})?)"
+_DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
+_INTEGER_RANK = {
+    "TINYINT": 1,
+    "UTINYINT": 1,
+    "SMALLINT": 2,
+    "USMALLINT": 2,
+    "INTEGER": 3,
+    "UINTEGER": 3,
+    "BIGINT": 4,
+    "UBIGINT": 4,
+    "HUGEINT": 5,
+}
+
+
+FIELDS_PER_PASS = 20
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of one field's values: how many there are of each kind."""
+
+    values: int
+    booleans: int
+    numbers: int
+    integers: int
+    small_integers: int
+    exact_in_double: int
+    nested: int
+    dates: int
+    timestamps: int
+    zoned: int
+
+    def type(self) -> str | None:
+        """Return the narrowest type that holds every value as it is; None when there is no value."""
+        if not self.values:
+            return None
+        candidates = (
+            (self.booleans, "BOOLEAN"),
+            (self.small_integers, "BIGINT"),
+            (self.integers, "HUGEINT"),
+            (self.exact_in_double, "DOUBLE"),
+            (self.dates, "DATE"),
+            (self.dates + self.timestamps, "TIMESTAMP"),
+            (self.zoned, "TIMESTAMP WITH TIME ZONE"),
+        )
+        for count, type_ in candidates:
+            if count == self.values:
+                return type_
+        return "JSON" if self.nested else "VARCHAR"
+
+
+def infer(warehouse: Warehouse, relation: str, fields: Sequence[str], strings_only: bool = False) -> dict[str, str]:
+    """Return a type for each field that has a value, looking at every row of `relation` (SQL whose columns are the fields, as JSON).
+
+    With `strings_only` the columns are plain texts (CSV), and whatever reads back as the same text is taken for a number or a boolean.
+    """
+    found: dict[str, str] = {}
+    # DuckDB's planner takes longer than the data where one query has thousands of aggregates.
+    for start in range(0, len(fields), FIELDS_PER_PASS):
+        found |= _inferred_at_once(warehouse, relation, fields[start : start + FIELDS_PER_PASS], strings_only)
+    return found
+
+
+def _inferred_at_once(warehouse: Warehouse, relation: str, fields: Sequence[str], strings_only: bool) -> dict[str, str]:
+    aggregates = ", ".join(part for field in fields for part in _aggregates(quote_identifier(field), strings_only))
+    counts = warehouse.connection.execute(f"SELECT {aggregates} FROM ({relation})").fetchone()
+    if counts is None:
+        return {}
+    width = len(Seen.__dataclass_fields__)
+    seen = {field: Seen(*counts[index * width : (index + 1) * width]) for index, field in enumerate(fields)}
+    return {field: type_ for field, known in seen.items() if (type_ := known.type())}
+
+
+def _aggregates(column: str, strings_only: bool) -> list[str]:
+    if strings_only:
+        text, string, nested = column, "true", "false"
+        number = f"TRY_CAST({column} AS DOUBLE) IS NOT NULL AND NOT regexp_matches({column}, '^[+-]?0\\d|^\\s|\\s$|[a-df-zA-DF-Z]')"
+        boolean = f"{column} IN ('true', 'false')"
+    else:
+        text = f"({column} ->> '$')"
+        string = f"starts_with({column}::VARCHAR, '\"')"
+        nested = f"({column}::VARCHAR)[1] IN ('{{', '[')"
+        boolean = f"{column}::VARCHAR IN ('true', 'false')"
+        number = f"NOT {string} AND NOT {boolean} AND NOT {nested}"
+    there = f"{column} IS NOT NULL" if strings_only else f"{column} IS NOT NULL AND {column}::VARCHAR <> 'null'"
+    integer = f"{number} AND CAST(TRY_CAST({text} AS HUGEINT) AS VARCHAR) = {text}"
+    exact = f"{number} AND (regexp_matches({text}, '[.eE]') OR abs(TRY_CAST({text} AS DOUBLE)) < {EXACT_IN_DOUBLE})"
+
+    def matching(pattern: str, type_: str) -> str:
+        return f"{string} AND regexp_full_match({text}, '{pattern}') AND TRY_CAST({text} AS {type_}) IS NOT NULL"
+
+    conditions = (
+        "true",
+        boolean,
+        number,
+        integer,
+        f"{integer} AND TRY_CAST({text} AS BIGINT) IS NOT NULL",
+        exact,
+        nested,
+        matching(_DATE, "DATE"),
+        matching(_DATE + _TIME, "TIMESTAMP"),
+        matching(_DATE + _TIME + _ZONE, "TIMESTAMPTZ"),
+    )
+    return [f"count(*) FILTER (WHERE {there} AND ({condition}))" for condition in conditions]
+
+
+def widened(known: str, offered: str) -> str | None:
+    """Return the type that holds all values of both types as they are, or None when there is none but text.
+
+    `known` BIGINT and `offered` DOUBLE give DOUBLE: the caller has to see that no integer in the table is beyond 2^53.
+    """
+    if known == offered or known in ("VARCHAR", "JSON"):
+        return known
+    for pair, wider in _WIDER.items():
+        if pair == {known, offered}:
+            return wider
+    ranks = _INTEGER_RANK.get(known), _INTEGER_RANK.get(offered)
+    if ranks[0] and ranks[1]:
+        return _wider_integer(known, offered)
+    if _DECIMAL.match(known) or _DECIMAL.match(offered):
+        return _wider_decimal(known, offered)
+    if (ranks[0] or known == "FLOAT") and offered in ("DOUBLE", "FLOAT"):
+        return "DOUBLE"
+    if known in ("DOUBLE", "FLOAT") and ranks[1]:
+        return "DOUBLE"
+    return None
+
+
+_WIDER: dict[frozenset[str], str] = {
+    frozenset({"DATE", "TIMESTAMP"}): "TIMESTAMP",
+    frozenset({"DATE", "TIMESTAMP WITH TIME ZONE"}): "TIMESTAMP WITH TIME ZONE",
+    frozenset({"TIMESTAMP", "TIMESTAMP WITH TIME ZONE"}): "TIMESTAMP WITH TIME ZONE",
+    frozenset({"TIMESTAMP_NS", "TIMESTAMP"}): "TIMESTAMP_NS",
+}
+
+
+def _wider_integer(known: str, offered: str) -> str | None:
+    mixed_signs = known.startswith("U") != offered.startswith("U")
+    rank = max(_INTEGER_RANK[known], _INTEGER_RANK[offered])
+    if not mixed_signs:
+        return max(known, offered, key=_INTEGER_RANK.__getitem__)
+    unsigned = known if known.startswith("U") else offered
+    rank = max(rank, _INTEGER_RANK[unsigned] + 1)
+    return {2: "SMALLINT", 3: "INTEGER", 4: "BIGINT"}.get(rank, "HUGEINT")
+
+
+def _wider_decimal(known: str, offered: str) -> str | None:
+    digits = [_digits(known), _digits(offered)]
+    if digits[0] is None or digits[1] is None:
+        return "DOUBLE" if "DOUBLE" in (known, offered) else None
+    scale = max(digits[0][1], digits[1][1])
+    whole = max(digits[0][0], digits[1][0])
+    return f"DECIMAL({whole + scale},{scale})" if whole + scale <= 38 else None
+
+
+def _digits(type_: str) -> tuple[int, int] | None:
+    """Return how many digits a type has before and behind the point."""
+    if match := _DECIMAL.match(type_):
+        return int(match[1]) - int(match[2]), int(match[2])
+    whole = {1: 3, 2: 5, 3: 10, 4: 20, 5: 38}.get(_INTEGER_RANK.get(type_, 0))
+    return (whole, 0) if whole else None

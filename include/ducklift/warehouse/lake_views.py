@@ -1,0 +1,76 @@
+"""Tables that live in the lake alone as DuckDB views over the raw files of their live loads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ducklift.lake.dataset import LiveFile, live_files
+from ducklift.lake.store import LocalStore, Store
+from ducklift.specs import TableName, TableSpec
+from ducklift.warehouse.identifiers import quote_identifier, quote_literal, quote_table
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_FILE = "_ducklift_file"
+
+
+def create_view(connection: DuckDBPyConnection, lake: Store, table: TableName) -> None:
+    """Make a view `dataset.table` of the table's live files in a DuckDB connection, as the lake knows them now.
+
+    Its columns are the fields as they stand in the files, typed by DuckDB over all of them, and `_load_id`, `_extracted_at` and
+    `_source_file`. With disposition `merge` it shows the newest version of each key. Later loads need the view made again.
+    """
+    if not isinstance(lake, LocalStore):
+        connection.register_filesystem(lake.filesystem)
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_identifier(table.dataset)}")
+    connection.execute(f"CREATE OR REPLACE VIEW {quote_table(table)} AS {dataset_sql(lake, table)}")
+
+
+def dataset_sql(lake: Store, table: TableName) -> str:
+    """Return the query that reads a table's live files; its result is empty, without columns of its own, when there is no file."""
+    files = live_files(lake, table)
+    if not files:
+        return "SELECT CAST(NULL AS VARCHAR) AS _load_id, CAST(NULL AS TIMESTAMPTZ) AS _extracted_at, '' AS _source_file WHERE false"
+    kinds = {kind: [live for live in files if live.kind == kind] for kind in dict.fromkeys(live.kind for live in files)}
+    read = " UNION ALL BY NAME ".join(f"(FROM {_reader(lake, kind, chosen)})" for kind, chosen in kinds.items())
+    lineage = ", ".join(
+        f"({quote_literal(_path(lake, live))}, {quote_literal(live.manifest.load_id)}, "
+        f"CAST({quote_literal(live.manifest.extracted_at.isoformat())} AS TIMESTAMPTZ), {quote_literal(live.file.key)})"
+        for live in files
+    )
+    joined = (
+        f"SELECT rows.* EXCLUDE ({_FILE}), _load_id, _extracted_at, _source_file FROM ({read}) AS rows "
+        f"JOIN (VALUES {lineage}) AS loads({_FILE}, _load_id, _extracted_at, _source_file) USING ({_FILE})"
+    )
+    return _newest(joined, files[-1].manifest.spec)
+
+
+def _reader(lake: Store, kind: str, files: Sequence[LiveFile]) -> str:
+    paths = f"[{', '.join(quote_literal(_path(lake, live)) for live in files)}]"
+    if kind == "parquet":
+        return f"read_parquet({paths}, union_by_name = true, filename = '{_FILE}')"
+    if kind == "csv":
+        return f"read_csv({paths}, union_by_name = true, sample_size = -1, header = true, filename = '{_FILE}')"
+    longest = max(16 * 2**20, *(live.file.longest_record_bytes + 1024 for live in files))
+    return (
+        f"read_json({paths}, format = 'newline_delimited', union_by_name = true, sample_size = -1, maximum_object_size = {longest}, "
+        f"filename = '{_FILE}')"
+    )
+
+
+def _newest(sql: str, spec: TableSpec) -> str:
+    if spec.disposition != "merge" or not spec.primary_key:
+        return sql
+    fields = {column.name: column.field for column in spec.columns}
+    keys = ", ".join(quote_identifier(fields.get(name, name)) for name in spec.primary_key)
+    cursor = f"{quote_identifier(spec.incremental.cursor)} DESC NULLS LAST, " if spec.incremental else ""
+    return f"{sql} QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {cursor}_extracted_at DESC, _load_id DESC) = 1"
+
+
+def _path(lake: Store, live: LiveFile) -> str:
+    path = lake.path(live.file.key)
+    if isinstance(lake, LocalStore):
+        return path
+    return str(lake.filesystem.unstrip_protocol(path))

@@ -1,0 +1,130 @@
+"""What every disposition works with: one load about to be applied, and the SQL pieces that its statements share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ducklift.cursors import Cursor
+from ducklift.specs import TableSpec
+from ducklift.warehouse.columns import Column, conversion
+from ducklift.warehouse.connect import Warehouse
+from ducklift.warehouse.evolution import Plan
+from ducklift.warehouse.identifiers import quote_identifier, quote_literal, quote_table
+from ducklift.warehouse.staging import STAGED
+
+
+@dataclass(frozen=True)
+class Landing:
+    """One load: its plan, the values of its lineage columns, and the stream's watermark before it."""
+
+    plan: Plan
+    load_id: str
+    loaded_at: datetime
+    extracted_at: datetime
+    watermark: Cursor | None = None
+
+    @property
+    def spec(self) -> TableSpec:
+        """Return the table's specification."""
+        return self.plan.spec
+
+    @property
+    def target(self) -> str:
+        """Return the quoted name of the table."""
+        return quote_table(self.spec.name)
+
+    @property
+    def keys(self) -> list[str]:
+        """Return the quoted key columns."""
+        return [quote_identifier(name) for name in self.plan.keys]
+
+    @property
+    def same_key(self) -> str:
+        """Return the SQL that joins `t` and `s` on the key."""
+        return " AND ".join(f"t.{key} = s.{key}" for key in self.keys)
+
+    @property
+    def same_data(self) -> str:
+        """Return the SQL that is true when `t` and `s` agree in all columns but lineage."""
+        return " AND ".join(f"t.{name} IS NOT DISTINCT FROM s.{name}" for name in self.plan.data_columns)
+
+    @property
+    def cursor(self) -> str:
+        """Return the quoted cursor column, or a constant when there is none."""
+        column = cursor_column(self.plan)
+        # Not a bare number: ORDER BY would take that for a column's place.
+        return quote_identifier(column.name) if column else "CAST(NULL AS BIGINT)"
+
+    @property
+    def extracted_at_sql(self) -> str:
+        """Return the load's extraction time as SQL."""
+        return f"CAST({quote_literal(self.extracted_at.isoformat())} AS TIMESTAMPTZ)"
+
+    def lineage(self) -> str:
+        """Return the lineage columns as SQL values, and the row's key where child tables lean on it."""
+        return f"{self.row_key} AS _row_key, {self.origin()}" if "_row_key" in self.plan.links else self.origin()
+
+    def origin(self) -> str:
+        """Return the lineage columns as SQL values."""
+        loaded_at = f"CAST({quote_literal(self.loaded_at.isoformat())} AS TIMESTAMPTZ)"
+        return (
+            f"{quote_literal(self.load_id)} AS _load_id, {loaded_at} AS _loaded_at, {self.extracted_at_sql} AS _extracted_at, _source_file"
+        )
+
+    @property
+    def row_key(self) -> str:
+        """Return the SQL of a staged row's key: of its primary key, or of its place in the load where rows may share that."""
+        if not self.keys or self.spec.disposition == "append":
+            return f"md5({quote_literal(self.load_id + '|')} || _position)"
+        return f"md5(CAST(to_json([{', '.join(f'CAST({key} AS VARCHAR)' for key in self.keys)}]) AS VARCHAR))"
+
+    def order(self, side: str) -> str:
+        """Return the SQL row by which the newer of two versions is told; NULL cursors are the oldest."""
+        cursor = f"{side}.{self.cursor}" if cursor_column(self.plan) else self.cursor
+        if side == "s":
+            return f"row({cursor} IS NOT NULL, {cursor}, {self.extracted_at_sql}, {quote_literal(self.load_id)})"
+        return f"row({cursor} IS NOT NULL, {cursor}, {side}._extracted_at, {side}._load_id)"
+
+    def watermark_sql(self) -> str | None:
+        """Return the watermark as a value of the cursor column's type, or None when there is none."""
+        column = cursor_column(self.plan)
+        if column is None or self.watermark is None:
+            return None
+        return conversion(quote_literal(str(self.watermark)), column.type).value
+
+
+def cursor_column(plan: Plan) -> Column | None:
+    """Return the column that the cursor field fills, or None when the table has no cursor or keeps it in the record only."""
+    if plan.spec.incremental is None:
+        return None
+    cursor = plan.spec.incremental.cursor
+    named = [column for column in plan.columns if cursor in (column.name, column.field) and not column.variant_of]
+    return named[0] if named else None
+
+
+def changed(warehouse: Warehouse, sql: str) -> int:
+    """Run a statement and return how many rows it changed."""
+    count: int = warehouse.value(sql)
+    return count
+
+
+def insert_staged(warehouse: Warehouse, landing: Landing) -> int:
+    """Insert the staged rows with lineage, in their order (which DuckDB keeps); return how many."""
+    columns = ", ".join([*landing.plan.data_columns, landing.lineage()])
+    return changed(warehouse, f"INSERT INTO {landing.target} BY NAME SELECT {columns} FROM {STAGED}")
+
+
+def remove_duplicates(warehouse: Warehouse, landing: Landing, keep_first: bool = False) -> int:
+    """Keep one staged row per key, the greatest (cursor, position) or the first; return how many were removed."""
+    keys = ", ".join(landing.keys)
+    # Most loads have none, and counting is a third of the cost of ranking.
+    if warehouse.value(f"SELECT count(*) = count(DISTINCT ({keys})) FROM {STAGED}"):
+        return 0
+    cursor = landing.cursor
+    order = "_position" if keep_first else f"({cursor}) IS NOT NULL DESC, {cursor} DESC, _position DESC"
+    return changed(
+        warehouse,
+        f"DELETE FROM {STAGED} WHERE _position IN (SELECT _position FROM {STAGED} "
+        f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) > 1)",
+    )

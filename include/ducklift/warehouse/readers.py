@@ -1,0 +1,224 @@
+"""Raw files as SQL. Each format gives a relation with `position` (place in the load, from 1), `filename`, and the wanted fields.
+
+Order is that of the files and of the records in them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from ducklift.lake.manifest import Manifest
+from ducklift.warehouse.connect import Warehouse
+from ducklift.warehouse.identifiers import quote_identifier, quote_literal
+
+_SMALLEST_OBJECT_LIMIT = 16 * 2**20  # DuckDB's own default, in bytes
+_FILE = "__ducklift_file"
+
+Shape = Literal["VARCHAR", "JSON"]
+"""How a field is wanted: as its text, or as JSON (a string with its quotes)."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """SQL of a relation, and the SQL of each wanted field in it. `broken` is true for a record that cannot be read at all.
+
+    `whole` is the record's text, where the relation was asked for it.
+    """
+
+    sql: str
+    fields: Mapping[str, str]
+    broken: str = "false"
+    whole: str = "CAST(record AS VARCHAR)"
+
+
+@dataclass(frozen=True)
+class Reader(ABC):
+    """The raw files of one load."""
+
+    files: tuple[str, ...]
+
+    typed = False
+    texts_only = False
+
+    @abstractmethod
+    def relation(self, warehouse: Warehouse, wanted: Mapping[str, Shape], *, with_record: bool = False) -> Relation:
+        """Return the relation of the wanted fields; `with_record` adds `record`, the whole record as JSON."""
+
+    @abstractmethod
+    def fields(self, warehouse: Warehouse) -> list[str]:
+        """Return the names of all fields in the files, read from the files themselves."""
+
+    def types(self, warehouse: Warehouse) -> dict[str, str]:
+        """Return the types that the files themselves give their fields; empty for formats without types."""
+        del warehouse
+        return {}
+
+    def slower(self) -> Reader | None:
+        """Return a reader that takes what this one stumbles over, or None."""
+        return None
+
+    def _listed(self) -> str:
+        return f"[{', '.join(quote_literal(file) for file in self.files)}]"
+
+
+@dataclass(frozen=True)
+class JsonReader(Reader):
+    """JSON lines. `fields` reads the wanted ones alone and is the quickest; `records` reads all; `lines` takes even what is no JSON."""
+
+    longest_record_bytes: int = _SMALLEST_OBJECT_LIMIT
+    mode: Literal["fields", "records", "lines"] = "fields"
+
+    def slower(self) -> Reader | None:
+        """Return the next more patient way."""
+        following: dict[str, Literal["records", "lines"]] = {"fields": "records", "records": "lines"}
+        return replace(self, mode=following[self.mode]) if self.mode in following else None
+
+    def relation(self, warehouse: Warehouse, wanted: Mapping[str, Shape], *, with_record: bool = False) -> Relation:
+        """Return the relation. Names that differ in case only need whole records, and so does the empty one: columns tell neither."""
+        del warehouse
+        twins = len({field.lower() for field in wanted}) < len(wanted) or "" in wanted
+        if self.mode == "fields" and not with_record and not twins and wanted:
+            columns = ", ".join(f"{quote_literal(field)}: {quote_literal(shape)}" for field, shape in wanted.items())
+            aliased = ", ".join(f"{quote_identifier(field)} AS f{index}" for index, field in enumerate(wanted))
+            return Relation(
+                f"SELECT {aliased}, {quote_identifier(_FILE)} AS filename, row_number() OVER () AS position "
+                # Left to guess, DuckDB takes whole records for the value of a lone column when one line is no object, or the first is {}.
+                f"FROM read_json({self._listed()}, format = 'newline_delimited', records = 'true', columns = {{{columns}}}, "
+                f"{self._options()})",
+                {field: f"f{index}" for index, field in enumerate(wanted)},
+            )
+        return self._whole(wanted)
+
+    def _whole(self, wanted: Mapping[str, Shape]) -> Relation:
+        texts = [field for field, shape in wanted.items() if shape == "VARCHAR"]
+        jsons = [field for field, shape in wanted.items() if shape == "JSON"]
+        # All texts by one pass over the record, and all JSON values by another: extracting field by field parses it each time.
+        taken = f"json_extract_string(record, {_paths(texts)}) AS texts, json_extract(record, {_paths(jsons)}) AS jsons"
+        expressions = {field: f"texts[{index}]" for index, field in enumerate(texts, start=1)}
+        expressions |= {field: f"nullif(jsons[{index}], 'null'::JSON)" for index, field in enumerate(jsons, start=1)}
+        whole = "line" if self.mode == "lines" else "CAST(record AS VARCHAR)"
+        sql = f"SELECT record, filename, position, {whole} AS whole, {taken} FROM ({self.records()})"
+        return Relation(sql, expressions, broken="(record::VARCHAR)[1] <> '{'", whole="whole")
+
+    def records(self) -> str:
+        """Return the SQL of the whole records, as JSON, with file and position; and the line, where lines are read."""
+        if self.mode == "lines":
+            return (
+                f"SELECT CASE WHEN json_valid(line) THEN CAST(line AS JSON) ELSE to_json(line) END AS record, filename, position, line "
+                f"FROM ({self._lines()})"
+            )
+        return (
+            f"SELECT json AS record, {quote_identifier(_FILE)} AS filename, row_number() OVER () AS position "
+            f"FROM read_ndjson_objects({self._listed()}, {self._options()})"
+        )
+
+    def fields(self, warehouse: Warehouse) -> list[str]:
+        """Return the union of the records' top-level names, by a pass over all of them."""
+        whole = self._whole({}).sql
+        rows = warehouse.rows(f"SELECT DISTINCT unnest(json_keys(record)) FROM ({whole}) WHERE (record::VARCHAR)[1] = '{{'")
+        return sorted(row[0] for row in rows)
+
+    def _options(self) -> str:
+        return f"filename = {quote_literal(_FILE)}, maximum_object_size = {self.longest_record_bytes}"
+
+    def _lines(self) -> str:
+        # A delimiter and quotes that cannot stand in a line of JSON make CSV's reader a reader of lines.
+        return (
+            f"SELECT line, {quote_identifier(_FILE)} AS filename, row_number() OVER () AS position FROM read_csv({self._listed()}, "
+            f"columns = {{'line': 'VARCHAR'}}, header = false, auto_detect = false, delim = '{chr(1)}', quote = '', escape = '', "
+            f"filename = {quote_literal(_FILE)}, max_line_size = {self.longest_record_bytes}, null_padding = false) WHERE trim(line) <> ''"
+        )
+
+
+def _paths(fields: Sequence[str]) -> str:
+    """Return the fields as a SQL list of JSON pointers, which take any name; without fields, one that leads nowhere."""
+    pointers = ["/" + field.replace("~", "~0").replace("/", "~1") for field in fields] or ["/ /none"]
+    return f"[{', '.join(quote_literal(pointer) for pointer in pointers)}]"
+
+
+@dataclass(frozen=True)
+class _TableReader(Reader):
+    """Formats that are tables: fields are columns, read by name over all files."""
+
+    @abstractmethod
+    def _source(self) -> str:
+        """Return the table function's call; its file name column is `_FILE`."""
+
+    def relation(self, warehouse: Warehouse, wanted: Mapping[str, Shape], *, with_record: bool = False) -> Relation:
+        """Return the relation; a wanted field that no file has is NULL."""
+        known = self.types(warehouse) or dict.fromkeys(self.fields(warehouse), "VARCHAR")
+        selected, expressions = [], {}
+        for index, (field, shape) in enumerate(wanted.items()):
+            if field not in known:
+                expressions[field] = f"CAST(NULL AS {shape})"
+                continue
+            name = quote_identifier(field)
+            selected.append(f"{_json_of(name, known[field]) if shape == 'JSON' else name} AS f{index}")
+            expressions[field] = f"f{index}"
+        if with_record:
+            selected.append(
+                f"to_json({{{', '.join(f'{quote_identifier(field)}: {quote_identifier(field)}' for field in known)}}}) AS record"
+            )
+        places = [f"{quote_identifier(_FILE)} AS filename", "row_number() OVER () AS position"]
+        return Relation(f"SELECT {', '.join([*selected, *places])} FROM {self._source()}", expressions)
+
+    def fields(self, warehouse: Warehouse) -> list[str]:
+        """Return the names of the files' columns."""
+        return list(self._described(warehouse))
+
+    def _described(self, warehouse: Warehouse) -> dict[str, str]:
+        rows = warehouse.rows(f"DESCRIBE SELECT * FROM {self._source()}")
+        return {name: type_ for name, type_, *_ in rows if name != _FILE}
+
+
+def _json_of(name: str, type_: str) -> str:
+    if type_ == "JSON":
+        return name
+    if type_ == "VARCHAR":
+        return f"CASE WHEN json_valid({name}) THEN {name}::JSON ELSE to_json({name}) END"
+    return f"to_json({name})"
+
+
+@dataclass(frozen=True)
+class CsvReader(_TableReader):
+    """CSV with a header; every value is text until it is converted."""
+
+    texts_only = True
+
+    def _source(self) -> str:
+        return (
+            f"read_csv({self._listed()}, header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"', nullstr = '', "
+            f"allow_quoted_nulls = false, union_by_name = true, max_line_size = {64 * 2**20}, filename = {quote_literal(_FILE)})"
+        )
+
+
+@dataclass(frozen=True)
+class ParquetReader(_TableReader):
+    """Parquet; columns have types, and nested ones are read as JSON where JSON is wanted."""
+
+    typed = True
+
+    def types(self, warehouse: Warehouse) -> dict[str, str]:
+        """Return the files' columns and their types."""
+        return self._described(warehouse)
+
+    def _source(self) -> str:
+        return f"read_parquet({self._listed()}, union_by_name = true, filename = {quote_literal(_FILE)})"
+
+
+def reader_for(manifest: Manifest, files: Sequence[Path], whole_records: bool) -> Reader | None:
+    """Return the reader of a load's files, or None when it has none."""
+    names = tuple(str(file) for file in files)
+    if not names:
+        return None
+    kind = manifest.format.partition(".")[0]
+    if kind == "csv":
+        return CsvReader(names)
+    if kind == "parquet":
+        return ParquetReader(names)
+    longest = max([_SMALLEST_OBJECT_LIMIT, *(file.longest_record_bytes + 1024 for file in manifest.files)])
+    return JsonReader(names, longest, "records" if whole_records else "fields")

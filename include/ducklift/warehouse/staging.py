@@ -1,0 +1,299 @@
+"""A load's raw files as one temporary table of typed rows, each with its place in the files and what is wrong with it, if anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ducklift.errors import ContractBroken, CorruptObject
+from ducklift.failpoints import reach
+from ducklift.lake.expiry import refuse_expired
+from ducklift.lake.manifest import Manifest
+from ducklift.lake.spool import file_sha256
+from ducklift.lake.store import Store
+from ducklift.warehouse.columns import Column, Conversion, conversion, without_null_words
+from ducklift.warehouse.connect import Warehouse
+from ducklift.warehouse.evolution import PLAIN_NESTED, Plan, fits_widened
+from ducklift.warehouse.identifiers import quote_identifier, quote_literal
+from ducklift.warehouse.inference import infer, widened
+from ducklift.warehouse.readers import Reader, Relation, Shape
+
+STAGED = "temp.staged"
+_ROUNDS = 4
+
+
+def download(lake: Store, manifest: Manifest, folder: Path) -> list[Path]:
+    """Copy a load's raw files to `folder` and compare size and sha256; raises `CorruptObject` before any row is read.
+
+    A cut or damaged gzip would otherwise load in part and in silence. Raises `RawExpired` when a file was deleted on purpose.
+    """
+    local_files = []
+    for index, file in enumerate(manifest.files):
+        # Layouts may give two files of one load the same last name.
+        local = folder / f"{index:05d}" / file.key.rpartition("/")[2]
+        try:
+            lake.get_file(file.key, local)
+        except CorruptObject as err:
+            refuse_expired(lake, manifest.table, manifest.load_id, err.url)
+            raise
+        size = local.stat().st_size
+        if size != file.size_bytes:
+            raise CorruptObject(lake.url_of(file.key), f"{file.size_bytes} bytes", f"{size} bytes")
+        found = file_sha256(local)
+        if found != file.sha256:
+            raise CorruptObject(lake.url_of(file.key), f"sha256 {file.sha256}", f"sha256 {found}")
+        local_files.append(local)
+    reach("load.downloaded")
+    return local_files
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What staging made: the plan that its columns follow, the reader that could read the files, rows, and rows with a problem."""
+
+    plan: Plan
+    reader: Reader | None
+    rows: int
+    problems: int
+
+    @property
+    def nothing_fits(self) -> bool:
+        """Return whether there are rows, and all of them have a problem."""
+        return 0 < self.rows == self.problems
+
+
+def stage(warehouse: Warehouse, plan: Plan, reader: Reader | None, keys: dict[str, str], staged: str = STAGED) -> Staged:
+    """Make the temporary table `staged`, letting columns widen and variants appear until the contract is met.
+
+    Its columns are the table's without lineage, and `_position` (place in the load, from 1), `_source_file`, `_cursor_text` (the cursor as
+    it stood in the record) and `_problem` (NULL, or why the row cannot be loaded). `keys` maps local files to their keys in the lake.
+    Raises `ContractBroken` where a contract is `freeze` and values do not fit.
+    """
+    for _ in range(_ROUNDS):
+        reader = _read_into(warehouse, staged, plan, reader, keys)
+        rows, problems = warehouse.rows(f"SELECT count(*), count(_problem) FROM {staged}")[0]
+        evolved = _evolved(warehouse, staged, plan, reader) if problems and reader else plan
+        if evolved == plan:
+            break
+        plan = evolved
+    reach("load.staged")
+    return Staged(plan, reader, rows, problems)
+
+
+def stream(warehouse: Warehouse, plan: Plan, reader: Reader, keys: dict[str, str], target: str, lineage: str) -> int:
+    """Insert a load's rows straight into `target`, without staging them, and return how many; rows with a problem are left out.
+
+    Quicker by half for loads that need no second look. The caller compares the count: when rows are missing, it rolls back and stages.
+    """
+    columns = ", ".join([*plan.data_columns, lineage])
+    selected = f"SELECT {columns} FROM ({_staging_sql(warehouse, plan, reader, keys)}) WHERE _problem IS NULL"
+    count: int = warehouse.value(f"INSERT INTO {target} BY NAME {selected}")
+    return count
+
+
+def greatest_cursor_text(warehouse: Warehouse, plan: Plan, reader: Reader, column: Column) -> str | None:
+    """Return the text of the greatest cursor in the files, by a pass over that one field."""
+    relation = reader.relation(warehouse, {column.field: "VARCHAR"})
+    text = relation.fields[column.field]
+    found: str | None = warehouse.value(
+        f"SELECT arg_max(CAST({text} AS VARCHAR), {conversion(text, column.type).value}) FROM ({relation.sql})"
+    )
+    return found
+
+
+def _read_into(warehouse: Warehouse, staged: str, plan: Plan, reader: Reader | None, keys: dict[str, str]) -> Reader | None:
+    """Fill `staged`, with a more patient reader where the quickest one stumbles; return the reader that did it."""
+    import duckdb
+
+    while True:
+        try:
+            warehouse.connection.execute(f"CREATE OR REPLACE TEMPORARY TABLE {staged} AS {_staging_sql(warehouse, plan, reader, keys)}")
+            return reader
+        except (duckdb.InvalidInputException, duckdb.ConversionException):
+            slower = reader.slower() if reader else None
+            if slower is None:
+                raise
+            reader = slower
+
+
+def _staging_sql(warehouse: Warehouse, plan: Plan, reader: Reader | None, keys: dict[str, str]) -> str:
+    spec = plan.spec
+    cursor = spec.incremental.cursor if spec.incremental else None
+    if reader is None:
+        return _empty_sql(plan)
+    relation = reader.relation(warehouse, _wanted(plan, cursor), with_record=spec.record_column is not None)
+    fields = _Fields(relation, plan, reader.types(warehouse))
+    typed, problems = [], [f"WHEN {relation.broken} THEN 'the record is not a JSON object'"] if relation.broken != "false" else []
+    variants = {column.variant_of: column for column in plan.columns if column.variant_of}
+    if spec.synthetic_key:
+        typed.append(f"{fields.synthetic_key()} AS {quote_identifier(spec.synthetic_key.name)}")
+    for column in plan.columns:
+        if column.variant_of:
+            continue
+        converted = fields.conversion(column)
+        typed += _selected(column, converted, variants.get(column.name), fields)
+        problems += _problems(column, fields.shown(column), converted.misfit, plan, column.name in variants)
+    if spec.record_column:
+        typed.append(f"record AS {quote_identifier(spec.record_column)}")
+    problems += [f"WHEN {fields.text(name)} IS NOT NULL THEN {quote_literal(f'field {name}: not in the table')}" for name in plan.refused]
+    if spec.incremental and spec.incremental.null_cursor == "quarantine":
+        problems.append(f"WHEN {fields.text(spec.incremental.cursor)} IS NULL THEN 'the cursor is missing'")
+    problem = f"CASE {' '.join(problems)} END" if problems else "NULL"
+    return f"""
+        SELECT {", ".join([*typed, ""])} position AS _position, {_source_file(keys)} AS _source_file,
+            {f"CAST({fields.text(cursor)} AS VARCHAR)" if cursor else "CAST(NULL AS VARCHAR)"} AS _cursor_text,
+            CAST({problem} AS VARCHAR) AS _problem
+        FROM ({relation.sql})
+    """
+
+
+def _empty_sql(plan: Plan) -> str:
+    columns = [f"CAST(NULL AS {type_}) AS {quote_identifier(name)}" for name, type_ in plan.types().items() if name not in plan.added]
+    places = [
+        "CAST(NULL AS BIGINT) AS _position",
+        *(f"CAST(NULL AS VARCHAR) AS {name}" for name in ("_source_file", "_cursor_text", "_problem")),
+    ]
+    return f"SELECT {', '.join([*columns, *places])} WHERE false"
+
+
+def _source_file(keys: dict[str, str]) -> str:
+    """Return the SQL of the key of the file that a row came from."""
+    if len(keys) == 1:
+        return quote_literal(next(iter(keys.values())))
+    return f"map {{{', '.join(f'{quote_literal(local)}: {quote_literal(key)}' for local, key in keys.items())}}}[filename]"
+
+
+def _wanted(plan: Plan, cursor: str | None) -> dict[str, Shape]:
+    wanted: dict[str, Shape] = {}
+    for column in plan.columns:
+        shape: Shape = "JSON" if column.type == "JSON" and not column.variant_of else "VARCHAR"
+        wanted[column.field] = "JSON" if "JSON" in (shape, wanted.get(column.field)) else "VARCHAR"
+    for name in [*plan.refused, *([cursor] if cursor else []), *(plan.spec.synthetic_key.columns if plan.spec.synthetic_key else ())]:
+        wanted.setdefault(name, "VARCHAR")
+    return wanted
+
+
+def _selected(column: Column, converted: Conversion, variant: Column | None, fields: _Fields) -> list[str]:
+    name = quote_identifier(column.name)
+    if variant is None:
+        return [f"{converted.value} AS {name}"]
+    misfit = f"coalesce({converted.misfit}, false)"
+    text = fields.text(column.field)
+    stray = f"CASE WHEN json_valid({text}) THEN CAST({text} AS JSON) ELSE to_json({text}) END" if variant.type == "JSON" else text
+    return [
+        f"CASE WHEN {misfit} THEN NULL ELSE {converted.value} END AS {name}",
+        f"CASE WHEN {misfit} THEN {stray} END AS {quote_identifier(variant.name)}",
+    ]
+
+
+def _problems(column: Column, text: str, misfit: str, plan: Plan, has_variant: bool) -> list[str]:
+    label = quote_literal(f"column {column.name}: not a {column.called}: ")
+    found = []
+    if misfit != "false" and not has_variant:
+        found.append(f"WHEN {text} IS NOT NULL AND ({misfit}) THEN {label} || left(CAST({text} AS VARCHAR), 80)")
+    is_key = column.name in (*plan.keys, *plan.partitions)
+    if is_key or (column.spec is not None and not column.spec.nullable):
+        missing = "the key is missing" if is_key else "a value is missing"
+        found.append(f"WHEN {text} IS NULL THEN {quote_literal(f'column {column.name}: {missing}')}")
+    return found
+
+
+class _Fields:
+    """The SQL of fields and of the columns made from them."""
+
+    def __init__(self, relation: Relation, plan: Plan, types: dict[str, str]) -> None:
+        self._relation, self.types = relation, types
+        self._json = {name for name, shape in _wanted(plan, None).items() if shape == "JSON"}
+        self._key = plan.spec.synthetic_key
+
+    def text(self, name: str) -> str:
+        """Return a field's text (its value, where the format is typed)."""
+        expression = self._relation.fields[name]
+        return f"({expression} ->> '$')" if name in self._json else expression
+
+    def shown(self, column: Column) -> str:
+        """Return what tells whether a value is there, and what it is."""
+        return self._relation.fields[column.field] if column.type == "JSON" else without_null_words(self.text(column.field), column)
+
+    def conversion(self, column: Column) -> Conversion:
+        """Return how a field becomes the column's value."""
+        native = self.types.get(column.field)
+        expression = self._relation.fields[column.field]
+        if column.type == "JSON":
+            return Conversion(expression)
+        text = without_null_words(self.text(column.field), column)
+        if native is None or native == "VARCHAR":
+            return conversion(text, column.type, column.declared)
+        if native == column.type:
+            return Conversion(text)
+        if native.startswith(PLAIN_NESTED) or native.endswith("]"):
+            return Conversion(f"CAST(to_json({expression}) AS {column.type})")
+        return _native_conversion(text, native, column.type)
+
+    def synthetic_key(self) -> str:
+        """Return the md5 of the key columns' texts, joined by '|'."""
+        assert self._key is not None  # noqa: S101 — the caller asks only when there is one
+        return f"md5(concat_ws('|', {', '.join(f'CAST({self.text(name)} AS VARCHAR)' for name in self._key.columns)}))"
+
+
+def _native_conversion(value: str, native: str, wanted: str) -> Conversion:
+    """Return how a typed value becomes another type; one that does not come back as it was does not fit."""
+    if wanted == "VARCHAR":
+        return Conversion(f"CAST({value} AS VARCHAR)")
+    if native in ("BIGINT", "DOUBLE", "INTEGER", "HUGEINT") and wanted == "TIMESTAMP WITH TIME ZONE":
+        return conversion(f"CAST({value} AS VARCHAR)", wanted)
+    cast = f"TRY_CAST({value} AS {wanted})"
+    return Conversion(cast, f"{cast} IS NULL OR TRY_CAST({cast} AS {native}) IS DISTINCT FROM {value}")
+
+
+def _evolved(warehouse: Warehouse, staged: str, plan: Plan, reader: Reader) -> Plan:
+    """Return the plan with the columns whose values do not fit widened, or given a variant column, as their contract says."""
+    relation = reader.relation(warehouse, _wanted(plan, None))
+    fields = _Fields(relation, plan, reader.types(warehouse))
+    variants = {column.variant_of for column in plan.columns if column.variant_of}
+    at_stake = [column for column in plan.columns if not column.variant_of and column.name not in variants]
+    conditions = {
+        column.name: f"{fields.shown(column)} IS NOT NULL AND ({fields.conversion(column).misfit})"
+        for column in at_stake
+        if fields.conversion(column).misfit != "false"
+    }
+    if not conditions:
+        return plan
+    bad = f"FROM ({relation.sql}) WHERE position IN (SELECT _position FROM {staged} WHERE _problem IS NOT NULL)"
+    flags = warehouse.rows(f"SELECT {', '.join(f'coalesce(bool_or({condition}), false)' for condition in conditions.values())} {bad}")[0]
+    misfits = [name for name, flag in zip(conditions, flags, strict=True) if flag]
+    for column in (column for column in at_stake if column.name in misfits):
+        contract = column.contract(plan.spec.contract)
+        if contract == "freeze":
+            example = warehouse.value(f"SELECT CAST({fields.text(column.field)} AS VARCHAR) {bad} AND ({conditions[column.name]}) LIMIT 1")
+            reason = f"the contract is 'freeze', but column {column.name!r} ({column.called}) got {str(example)[:80]!r}"
+            raise ContractBroken(str(plan.spec.name), reason)
+        if contract == "evolve" and not column.declared:
+            offered = _offered_type(warehouse, reader, column, f"{bad} AND ({conditions[column.name]})", fields)
+            plan = _widened_or_variant(warehouse, plan, column, offered)
+    return plan
+
+
+def _offered_type(warehouse: Warehouse, reader: Reader, column: Column, bad: str, fields: _Fields) -> str:
+    if reader.typed:
+        return fields.types[column.field]
+    if reader.texts_only:
+        found = infer(warehouse, f"SELECT {fields.text(column.field)} AS value {bad}", ["value"], strings_only=True)
+    else:
+        as_json = reader.relation(warehouse, {column.field: "JSON"})
+        positions = f"SELECT position {bad}"
+        found = infer(
+            warehouse, f"SELECT {as_json.fields[column.field]} AS value FROM ({as_json.sql}) WHERE position IN ({positions})", ["value"]
+        )
+    return found.get("value", "VARCHAR")
+
+
+def _widened_or_variant(warehouse: Warehouse, plan: Plan, column: Column, offered: str) -> Plan:
+    wider = widened(column.type, offered)
+    if wider and wider != column.type and fits_widened(warehouse, plan, column.name, column.type, wider):
+        return plan.with_column(replace(column, type=wider))
+    if column.name in plan.essential:
+        return plan  # a key or cursor of another type is no key: such rows go to quarantine
+    type_ = "JSON" if offered == "JSON" else "VARCHAR"
+    suffix = "json" if type_ == "JSON" else "text"
+    return plan.with_column(Column(f"{column.name}__v_{suffix}", column.field, type_, None, column.name))

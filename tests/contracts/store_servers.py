@@ -1,0 +1,111 @@
+"""The servers that the store contract runs on: each on loopback, in a folder of its own, ended by the one who started it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+HOST = "127.0.0.1"
+S3_KEY, S3_SECRET = "an-access-key", "a-secret-access-key"
+ANSWERS_WITHIN_S = 40.0
+AZURITE_LOCK = Path(__file__).with_name("azurite")
+AZURITE = Path(__file__).parents[2] / ".cache" / "azurite"
+AZURITE_INSTALLED_WITHIN_S = 240
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def served(command: list[str], url: str, folder: Path, environment: dict[str, str] | None = None) -> Iterator[None]:
+    """Run a server until the block ends; it is killed, as it keeps nothing that anybody wants."""
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder, env=environment)
+    try:
+        wait_until_answering(url, process, log)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until_answering(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + ANSWERS_WITHIN_S
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            opener.open(url, timeout=1).close()
+            return
+        except urllib.request.HTTPError:
+            return  # it answers, which is all that is asked
+        except OSError:
+            time.sleep(0.05)
+    pytest.fail(f"the server did not answer on {url}: {log.read_text(errors='replace')[-500:]}")
+
+
+@contextmanager
+def seaweedfs(folder: Path, key: str, secret: str) -> Iterator[str]:
+    """Run SeaweedFS with one key pair and yield its S3 endpoint's URL."""
+    identity = f'{{"name":"t","credentials":[{{"accessKey":"{key}","secretKey":"{secret}"}}],"actions":["Admin","Read","Write","List"]}}'
+    (folder / "identities.json").write_text(f'{{"identities":[{identity}]}}')
+    ports = {f"{part}.{kind}": free_port() for part in ("master", "volume", "filer", "s3") for kind in ("port", "port.grpc")}
+    url = f"http://{HOST}:{ports['s3.port']}"
+    options = [f"-{name}={port}" for name, port in ports.items()]
+    options += [f"-ip={HOST}", f"-ip.bind={HOST}", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.config=identities.json"]
+    # Each bucket takes several volumes at once, and what is left on the disk counts as room for whole ones.
+    options += ["-dir=.", "-volume.max=200", "-master.volumeSizeLimitMB=8", "-s3.autoCreateBucket=false"]
+    weed = str(Path(sys.executable).with_name("weed"))
+    with served([weed, "server", *options], f"{url}/status", folder):
+        yield url
+
+
+@contextmanager
+def azurite(folder: Path) -> Iterator[str]:
+    """Run Azurite and yield the URL of its one account."""
+    port = free_port()
+    command = ["node", str(installed_azurite()), "--silent", "--blobHost", HOST, "--blobPort", str(port), "--location", str(folder)]
+    with served([*command, "--skipApiVersionCheck", "--disableTelemetry"], f"http://{HOST}:{port}/", folder):
+        yield f"http://{HOST}:{port}/devstoreaccount1"
+
+
+def installed_azurite() -> Path:
+    """Return Azurite's program, installed from npm into the project's cache by the first test worker that needs it."""
+    AZURITE.mkdir(parents=True, exist_ok=True)
+    with (AZURITE / ".installing").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _install_azurite()
+
+
+def _install_azurite() -> Path:
+    program = AZURITE / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+    stamp, lock = AZURITE / "installed-lock.json", AZURITE_LOCK / "package-lock.json"
+    if stamp.is_file() and stamp.read_bytes() == lock.read_bytes() and program.is_file():
+        return program
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(AZURITE_LOCK / name, AZURITE / name)
+    # The tests' own environment leads nowhere but to loopback; this one command needs the registry.
+    environment = {name: value for name, value in os.environ.items() if name.upper() not in {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}}
+    command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(AZURITE)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=AZURITE_INSTALLED_WITHIN_S, check=False)
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"npm did not install azurite within {AZURITE_INSTALLED_WITHIN_S} s")
+    if done.returncode:
+        pytest.skip(f"npm could not install azurite: {done.stderr.strip()[-300:]}")
+    shutil.copy(lock, stamp)
+    return program

@@ -1,0 +1,73 @@
+"""DAGs built for a test, on a sandbox, and as much of Airflow's context as their tasks use."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ducklift.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+YAML = """\
+name: reddit
+source: {{type: reddit, subreddits: [{subreddits}], listing: new}}
+table: reddit.posts
+disposition: merge
+primary_key: [name]
+incremental: {{cursor: created_utc, overlap: 48h}}
+target: {target}
+"""
+
+
+def stand_on(sandbox: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in sandbox.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DUCKLIFT_LAKE_URL", f"s3://dags-{uuid.uuid4().hex[:12]}")
+    monkeypatch.setenv("DUCKLIFT_WAREHOUSE_URL", f"duckdb:///{folder / 'warehouse.duckdb'}")
+    monkeypatch.setenv("DUCKLIFT_SPOOL", str(folder / "spool"))
+    monkeypatch.setenv("DUCKLIFT_PIPELINES", str(folder / "pipelines"))
+    (folder / "pipelines").mkdir(exist_ok=True)
+
+
+def build_in(pipelines: Path, *subreddits: str, target: str = "warehouse", **arguments: Any) -> DAG:
+    from ducklift.orchestration.dag import pipeline_dag
+
+    (pipelines / "reddit.yaml").write_text(YAML.format(subreddits=", ".join(subreddits or ("python",)), target=target), "utf-8")
+    return pipeline_dag("reddit", **{"schedule": None, **arguments})
+
+
+def dag_run(run_type: str = "manual", day: int | None = None, **fields: Any) -> Any:
+    """Return a DAG run as the task runner hands it to a task; with a `day` of January it has that day for its interval."""
+    from airflow.sdk.api.datamodels._generated import DagRun
+
+    start, end = (None, None) if day is None else (datetime(2026, 1, day, tzinfo=UTC), datetime(2026, 1, day + 1, tzinfo=UTC))
+    values = {
+        "dag_id": "reddit",
+        "run_id": f"{run_type}__one",
+        "run_type": run_type,
+        "logical_date": start,
+        "data_interval_start": start,
+        "data_interval_end": end,
+        "run_after": end or datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC),
+        "start_date": None,
+        "end_date": None,
+        "state": "running",
+        "consumed_asset_events": [],
+        "partition_key": None,
+    }
+    return DagRun(**{**values, **fields})
+
+
+class PushedXComs(dict[str, Any]):
+    """What a task pushed by itself."""
+
+    def task_instance(self, try_number: int = 1, map_index: int = 0) -> Any:
+        """Return as much of a task instance as the tasks use."""
+        return SimpleNamespace(try_number=try_number, map_index=map_index, xcom_push=lambda key, value: self.__setitem__(key, value))

@@ -1,0 +1,58 @@
+"""Run DAG `reddit` by Airflow itself, once for each request on standard input, and write what became of the runs as JSON.
+
+A program for the tests: `python run_dag.py <result file>`, in an Airflow home of its own. It does on purpose what tests cannot do in their
+own process: make the metadata database, and let Airflow's task runner handle the tasks.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.dag_processing.dagbag import DagBag
+from airflow.models.asset import AssetEvent
+from airflow.models.xcom import XComModel
+from airflow.utils.db import initdb
+from airflow.utils.session import create_session
+from sqlalchemy import select
+
+DAGS = Path(__file__).parents[2] / "dags"
+
+
+def run_once(logical_date: str | None, form: dict[str, Any]) -> dict[str, Any]:
+    """Run the DAG with a logical date or without, and return its state and its tasks'."""
+    dag = DagBag(str(DAGS / "reddit.py")).dags["reddit"]
+    for task in dag.tasks:
+        task.retry_delay = timedelta(seconds=1)
+    run = dag.test(logical_date=datetime.fromisoformat(logical_date) if logical_date else None, run_conf=form)
+    with create_session() as session:
+        xcoms = session.scalars(select(XComModel).where(XComModel.run_id == run.run_id, XComModel.key == "return_value"))
+        values = {(xcom.task_id, xcom.map_index): XComModel.deserialize_value(xcom) for xcom in xcoms}
+    tasks = [
+        {
+            "task": task.task_id,
+            "label": task.rendered_map_index,
+            "map_index": task.map_index,
+            "state": str(task.state),
+            "tries": task.try_number,
+            "xcom": values.get((task.task_id, task.map_index)),
+        }
+        for task in run.get_task_instances()
+    ]
+    return {"run_id": run.run_id, "state": str(run.state), "tasks": tasks}
+
+
+def asset_events() -> list[dict[str, Any]]:
+    """Return all events of assets, the oldest first."""
+    with create_session() as session:
+        events = session.scalars(select(AssetEvent).order_by(AssetEvent.id))
+        return [{"asset": event.asset.name, "run_id": event.source_run_id, **event.extra} for event in events]
+
+
+if __name__ == "__main__":
+    initdb()
+    runs = [run_once(request["logical_date"], request["form"]) for request in json.load(sys.stdin)]
+    Path(sys.argv[1]).write_text(json.dumps({"runs": runs, "events": asset_events()}, default=str), "utf-8")
