@@ -21,7 +21,7 @@ def sandbox(
     reddit_port: Annotated[int, _Port] = 0,
     as_json: Json = False,
 ) -> None:
-    """Run the sandbox (an S3 endpoint and a Reddit API on 127.0.0.1) until Ctrl-C.
+    """Run the sandbox (an S3 endpoint with taxi trips and a Reddit API, on 127.0.0.1) until Ctrl-C.
 
     Prints the environment to export in another terminal. What it holds stays on disk between runs.
     """
@@ -33,7 +33,7 @@ def sandbox(
     def end(_signal: int, _frame: FrameType | None) -> None:
         ended.set()
 
-    with Sandbox(settings.home / "sandbox", s3_port=s3_port, reddit_port=reddit_port) as running:
+    with Sandbox(settings.home / "sandbox", s3_port=s3_port, reddit_port=reddit_port, trips=True) as running:
         # Both ways to end are clean ones here: the servers stop, and the exit code is 0.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)

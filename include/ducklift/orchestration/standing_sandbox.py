@@ -11,6 +11,8 @@ from ducklift.orchestration.environment import LocalAirflow, write_private
 
 # Two hours a minute: a person who looks twice finds new posts, and the month that the clock starts behind lasts six hours.
 CLOCK_SPEED = 120.0
+# Half an hour of the sandbox's time: how late a finished day's trips may show up.
+CATCH_UP_EVERY_S = 15.0
 
 
 def serve(project: Path) -> None:
@@ -21,9 +23,10 @@ def serve(project: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     airflow = LocalAirflow(project)
-    with Sandbox(airflow.sandbox, speed=CLOCK_SPEED) as sandbox:
+    with Sandbox(airflow.sandbox, speed=CLOCK_SPEED, trips=True) as sandbox:
         write_private(airflow.sandbox_environment, dict(sandbox.environment))
-        ended.wait()
+        while not ended.wait(CATCH_UP_EVERY_S):
+            sandbox.catch_up()
     airflow.sandbox_environment.unlink(missing_ok=True)
 
 

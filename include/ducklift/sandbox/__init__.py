@@ -1,4 +1,4 @@
-"""The sandbox: a local S3 endpoint and a local Reddit API with sample posts, so that everything runs without an account or a key.
+"""The sandbox: a local S3 endpoint, taxi trips in a bucket of it, and a local Reddit API, so that all runs without an account or a key.
 
     with Sandbox(root) as sandbox:
         os.environ.update(sandbox.environment)
@@ -27,10 +27,12 @@ from ducklift.sandbox.reddit_api import RedditApi, RedditOptions
 from ducklift.sandbox.reddit_server import RedditServer
 from ducklift.sandbox.s3 import HOST, S3Server
 from ducklift.sandbox.submissions import utc_text
+from ducklift.sandbox.trips import BUCKET, PREFIX, TripFeed
 
 __all__ = ["Fault", "RedditOptions", "Sandbox"]
 
 LAKE_URL = "s3://ducklift-sandbox"
+TRIPS_URL = f"s3://{BUCKET}/{PREFIX}"
 REGION = "us-east-1"
 # Variables that would send a client elsewhere, or make it sign with somebody's real session, next to the sandbox's own.
 AWS_OVERRIDES = ("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_ENDPOINT_URL_S3")
@@ -41,8 +43,8 @@ class Sandbox:
     """Both stand-ins together. Starts as a context manager or by `start` and `stop`.
 
     `advance` moves the clock on at a start (not at the very first one in a new `root`); with `speed` above 0, virtual time also
-    flows that many times as fast as real time. A port of 0 takes a free one. Raises `SandboxUnavailable` when a server cannot
-    start.
+    flows that many times as fast as real time. With `trips`, files of taxi trips follow it (`ducklift.sandbox.trips`; half a second at the
+    first start). A port of 0 takes a free one. Raises `SandboxUnavailable` when a server cannot start.
     """
 
     def __init__(
@@ -53,9 +55,10 @@ class Sandbox:
         reddit_port: int = 0,
         advance: timedelta = timedelta(0),
         speed: float = 0.0,
+        trips: bool = False,
         options: RedditOptions = RedditOptions(),  # noqa: B008 - frozen
     ) -> None:
-        self.root = root
+        self.root, self._trips = root, trips
         self._ports = (s3_port, reddit_port)
         self._advance, self._speed, self._options = advance, speed, options
         self._running: _Running | None = None
@@ -73,7 +76,7 @@ class Sandbox:
             raise SandboxUnavailable(f"The sandbox in {self.root} is running already.")
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            self._running = _Running(self.root, self._ports, self._advance, self._speed, self._options)
+            self._running = _Running(self.root, self._ports, self._advance, self._speed, self._options, self._trips)
         except OSError as err:
             raise SandboxUnavailable(
                 f"The sandbox cannot use the folder {self.root} ({err.strerror or err}). Give it one that it can write to."
@@ -86,6 +89,14 @@ class Sandbox:
             return
         self._running = None
         running.stop()
+
+    def advance(self, by: timedelta) -> None:
+        """Move the clock on, up to the real time, and bring out what it makes due."""
+        self._started.clock.advance(by)
+
+    def catch_up(self) -> None:
+        """Bring out what a flowing clock has made due since it was last asked: the files of taxi trips."""
+        self._started.feed.publish()
 
     @property
     def reddit(self) -> RedditApi:
@@ -138,6 +149,7 @@ class Sandbox:
             "This is the Ducklift sandbox: local stand-ins, not AWS and not Reddit. Every post in it is invented.\n\n"
             f"  S3 endpoint   {self.s3_url}   (objects are files in {self.s3_folder})\n"
             f"  Reddit API    {self.reddit_url}   (r/ {names})\n"
+            f"  Taxi trips    {TRIPS_URL if self._trips else 'none'}   (a month, and a file for each day that the clock finishes)\n"
             f"  Its clock     {utc_text(self._started.clock.now().timestamp())}; move it on with\n"
             f"                curl -H 'Content-Type: application/json' -d '{{\"hours\": 24}}' {self.reddit_url}/sandbox/advance\n\n"
             f"To use it from another shell:\n\n{exports}\n"
@@ -153,10 +165,14 @@ class Sandbox:
 class _Running:
     """What exists from start to stop."""
 
-    def __init__(self, root: Path, ports: tuple[int, int], advance: timedelta, speed: float, options: RedditOptions) -> None:
+    def __init__(self, root: Path, ports: tuple[int, int], advance: timedelta, speed: float, options: RedditOptions, trips: bool) -> None:
         self.pid = os.getpid()
         self.keys = load_or_make_keys(root / "keys.json")
         self.clock = SandboxClock(root / "clock.json", advance=advance, speed=speed)
+        self.feed = TripFeed(root / "s3", self.clock)
+        if trips:
+            self.feed.publish()
+            self.clock.after_advance = self.feed.publish
         self.api = RedditApi(self.clock, self.keys, options)
         self.s3 = S3Server(root / "s3", root / "s3.log", self.keys.s3_access_key_id, self.keys.s3_secret_access_key, ports[0])
         self.server = RedditServer(self.api, ports[1])

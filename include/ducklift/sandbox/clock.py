@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,8 +19,11 @@ SAVE_EVERY_S = 1.0
 class SandboxClock:
     """Virtual time, in UTC. It never runs backwards and never passes the real time.
 
-    `origin` is where it stood when the file was first made; everything the sandbox shows is counted from there.
+    `origin` is where it stood when the file was first made; everything the sandbox shows is counted from there. `after_advance` is called
+    whenever it was moved on by hand.
     """
+
+    after_advance: Callable[[], object] | None = None
 
     def __init__(self, path: Path, *, advance: timedelta = timedelta(0), speed: float = 0.0) -> None:
         if advance < timedelta(0) or speed < 0:
@@ -51,7 +55,10 @@ class SandboxClock:
             self._base = max(current, min(current + by, datetime.now(UTC)))
             self._base_at = time.monotonic()
             self._write(self._base)
-            return self._base
+            moment = self._base
+        if self.after_advance:
+            self.after_advance()
+        return moment
 
     def save(self) -> None:
         """Keep the virtual time for the next start."""
