@@ -38,11 +38,16 @@ def no_connections(_name: str) -> Connection | None:
     return None
 
 
+def tell_nobody(_secret: str) -> None:
+    """Take note of a secret for no log: nothing here prints what it has found."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Where things are, and what DuckDB may use (empty: as the machine allows).
 
-    `origins` tells for each field which variable or default it came from.
+    `origins` tells for each field which variable or default it came from. `on_secret` is told each secret that is found by a name of the
+    user's own or derived on the way (a token), so that a log can mask it.
     """
 
     project: Path
@@ -57,6 +62,7 @@ class Settings:
     environment: Mapping[str, str] = field(repr=False)
     origins: Mapping[str, str]
     connections: ConnectionLookup = field(default=no_connections, repr=False, compare=False)
+    on_secret: Callable[[str], None] = field(default=tell_nobody, repr=False, compare=False)
 
     @property
     def home(self) -> Path:

@@ -16,6 +16,8 @@ from ducklift.sources.base import ReadReport, Record, SliceRequest
 from ducklift.sources.reddit import RedditSource
 from ducklift.sources.reddit_client import Patience
 
+pytest.register_assert_rewrite("source_contract")
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -17,7 +18,8 @@ NOT_TAKEN_FOR_SENSITIVE = frozenset({"AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE
 def airflow_settings() -> Settings:
     """Return the settings with Airflow's connections for credentials; for use inside a task.
 
-    Secrets that come from the environment instead are told to the masker too. A connection is asked for once at most.
+    Secrets that come from the environment instead are told to the masker too, and those that a source finds or is given on its way. A
+    connection is asked for once at most.
     """
     from airflow.sdk.log import mask_secret
 
@@ -26,7 +28,7 @@ def airflow_settings() -> Settings:
     mask_secret(dict(secrets))
     for name in NOT_TAKEN_FOR_SENSITIVE & secrets.keys():
         mask_secret(secrets[name])
-    return settings.with_connections(cache(airflow_connection))
+    return replace(settings, connections=cache(airflow_connection), on_secret=mask_secret)
 
 
 def airflow_connection(name: str) -> Connection | None:
