@@ -22,6 +22,7 @@ from ducklift.specs import (
     ColumnSpec,
     ContractMode,
     Disposition,
+    Fields,
     Incremental,
     PlainName,
     QuarantineLimit,
@@ -82,6 +83,7 @@ class Pipeline(Spec):
     deleted_column: str | None = None
     incremental: Incremental | None = None
     columns: tuple[ColumnSpec, ...] = ()
+    fields: Fields = Field(default="all", description="declared: fields that are not listed under columns stay in the raw files.")
     record_column: str | None = None
     synthetic_key: SyntheticKey | None = None
     nested: Literal["json", "tables"] = "json"

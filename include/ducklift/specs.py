@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 Disposition = Literal["append", "replace", "merge", "insert_only", "scd2"]
 PiiTreatment = Literal["hash", "redact", "drop"]
 ContractMode = Literal["evolve", "freeze", "quarantine"]
+Fields = Literal["all", "declared"]
 LINEAGE_COLUMNS = ("_load_id", "_loaded_at", "_extracted_at", "_source_file")
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -71,11 +72,12 @@ class TableName(Spec):
 class ColumnSpec(Spec):
     """One column: its name, the record's field it comes from, and its type in DuckDB's words.
 
-    `null_if` lists JSON values that stand for "no value" in this field (Reddit's `edited` is `false` when it never was).
+    `null_if` lists JSON values that stand for "no value" in this field (Reddit's `edited` is `false` when it never was). A column `from`
+    a lineage column (`_source_file`, `_loaded_at` …) is that one under another name.
     """
 
     name: str = Field(min_length=1, max_length=255)
-    source: str | None = Field(default=None, alias="from", description="The record's field; the column's own name when absent.")
+    source: str | None = Field(default=None, alias="from", description="The record's field, or a lineage column; its own name when absent.")
     type: str | None = Field(default=None, description="A DuckDB type such as bigint, decimal(18,2) or timestamptz.")
     nullable: bool = True
     null_if: tuple[bool | int | str, ...] = ()
@@ -97,10 +99,21 @@ class ColumnSpec(Spec):
             raise ValueError(f"{value!r} is not a column type: write for example bigint, varchar, timestamptz or decimal(18,2)")
         return value
 
+    @model_validator(mode="after")
+    def _lineage_as_it_is(self) -> ColumnSpec:
+        if self.is_lineage and self != ColumnSpec.model_construct(name=self.name, source=self.source):
+            raise ValueError(f"column {self.name!r} is {self.field!r} under another name: write nothing but name and from")
+        return self
+
     @property
     def field(self) -> str:
         """Return the record's field that the column is filled from."""
         return self.source or self.name
+
+    @property
+    def is_lineage(self) -> bool:
+        """Return whether the column is a lineage column under another name."""
+        return self.field in LINEAGE_COLUMNS
 
 
 class Incremental(Spec):
@@ -159,7 +172,8 @@ class TableSpec(Spec):
     """All that loading one table needs to know; stored with every commit, so that a rebuild needs nothing else.
 
     `merge_key` columns name partitions that a merge replaces whole; `deleted_column` is a boolean or a deletion time: rows where it is
-    set are deleted by a merge. `nested` says what becomes of lists and objects: one JSON column each, or child tables.
+    set are deleted by a merge. `nested` says what becomes of lists and objects: one JSON column each, or child tables. With `fields` as
+    `declared`, nothing becomes a column but `columns` and what the key, the cursor and the like name.
     """
 
     name: TableName
@@ -169,6 +183,7 @@ class TableSpec(Spec):
     deleted_column: str | None = None
     incremental: Incremental | None = None
     columns: tuple[ColumnSpec, ...] = ()
+    fields: Fields = "all"
     record_column: str | None = Field(default=None, description="Keep the whole record as JSON here; undeclared fields stay in it.")
     synthetic_key: SyntheticKey | None = None
     nested: Literal["json", "tables"] = "json"
@@ -190,6 +205,13 @@ class TableSpec(Spec):
             raise ValueError("disposition 'scd2' keeps no history of child tables: write nested: json, or disposition: merge")
         if self.nested == "tables" and self.record_column:
             raise ValueError("record_column keeps a record whole, nested: tables takes it apart: write one of them")
+        if self.nested == "tables" and self.fields == "declared":
+            raise ValueError("nested: tables makes a table of every list, fields: declared leaves undeclared ones out: write one of them")
+        if self.fields == "declared" and not self.columns:
+            raise ValueError("fields: declared takes no field that is not listed under columns; list them")
+        leaned_on = {*self.primary_key, *self.merge_key, self.deleted_column, self.incremental.cursor if self.incremental else None}
+        if unfit := [column.name for column in self.columns if column.is_lineage and column.name in leaned_on]:
+            raise ValueError(f"{', '.join(unfit)}: a lineage column under another name is neither key nor cursor; name a field")
         names = [column.name.lower() for column in self.columns]
         twins = sorted({name for name in names if names.count(name) > 1})
         if twins:

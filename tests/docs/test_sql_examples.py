@@ -6,7 +6,7 @@ import pytest
 from installations import Installation
 from sql_examples import Example, examples, run
 
-PAGES = ("dispositions.md", "contracts.md")
+PAGES = ("dispositions.md", "contracts.md", "columns.md")
 EXAMPLES = {f"{page}: {example.title}": example for page in PAGES for example in examples(page)}
 
 

@@ -107,6 +107,15 @@ def test_a_merge_in_the_lake_shows_the_newest_version_of_each_key(installation: 
     assert shown(installation, "id, bird") == [("s0001", "crow"), ("s0002", "wren")]
 
 
+def test_a_merge_by_a_key_made_of_others_works_in_the_lake_too(installation: Installation) -> None:
+    made = {"synthetic_key": {"name": "key", "columns": ["id", "count"]}, "columns": [{"name": "animal", "from": "bird"}]}
+    merged = {**LAKE, **made, "disposition": "merge", "primary_key": ["key"]}
+    go(installation, sightings(1, 2), **merged)
+    go(installation, [sighting(1, bird="crow", seen=sighting(5)["seen"])], day=1, **merged)
+
+    assert shown(installation, "id, bird") == [("s0001", "crow"), ("s0002", "wren")]
+
+
 @pytest.mark.parametrize("format", ["jsonl", "jsonl.zst", "csv.gz", "parquet"])
 def test_every_format_can_be_read_as_a_view(installation: Installation, format: str) -> None:
     go(installation, sightings(1, 2), **LAKE, format=format)

@@ -69,6 +69,11 @@ class Plan:
             return replace(self, columns=(*self.columns, column))
         return replace(self, columns=tuple(column if known.name == column.name else known for known in self.columns))
 
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Return the columns that are lineage columns under another name, each with that column's name."""
+        return {column.name: column.field for column in self.spec.columns if column.is_lineage}
+
     def types(self) -> dict[str, str]:
         """Return all columns of the table after the load, lineage last."""
         found = {column.name: column.type for column in self.columns}
@@ -76,6 +81,7 @@ class Plan:
             found = {self.spec.synthetic_key.name: "VARCHAR", **found}
         if self.spec.record_column:
             found[self.spec.record_column] = "JSON"
+        found |= {name: LINEAGE_TYPES[source] for name, source in self.aliases.items()}
         if self.spec.disposition == "scd2":
             return {**found, **VALIDITY_TYPES, **LINEAGE_TYPES}
         return {**found, **self.links, **LINEAGE_TYPES}
@@ -83,7 +89,7 @@ class Plan:
     @property
     def added(self) -> set[str]:
         """Return the names of the columns that do not come from the records."""
-        return {*ADDED_TYPES, *self.links}
+        return {*ADDED_TYPES, *self.links, *self.aliases}
 
     @property
     def data_columns(self) -> list[str]:
@@ -109,7 +115,8 @@ def plan_columns(
     record column takes declared columns only. Raises `ContractBroken` when a field is new and the contract is `freeze`.
     """
     known, links = _known(warehouse, spec), links or {}
-    declared = [_declared(warehouse, column, known) for column in spec.columns if column.pii != "drop"]
+    _refuse_taken_aliases(spec, known)
+    declared = [_declared(warehouse, column, known) for column in spec.columns if column.pii != "drop" and not column.is_lineage]
     untyped = [column for column in declared if not column.type]
     columns = [column for column in declared if column.type]
     refused: tuple[str, ...] = ()
@@ -117,7 +124,7 @@ def plan_columns(
         columns += _dynamic(known, spec, declared, links)
         covered = {column.field for column in columns} | {column.field for column in spec.columns if column.pii == "drop"}
         found = fields if fields is not None else reader.fields(warehouse) if reader else []
-        new = [name for name in found if name not in covered]
+        new = [name for name in found if name not in covered and (spec.fields == "all" or _is_leaned_on(spec, name))]
         columns += _new_columns(warehouse, spec, reader, new, untyped, [*known.types, *links, *(column.name for column in columns)])
         if known.types and spec.contract != "evolve":
             added = [column.field for column in columns if column.name.lower() not in _lower(known.types) and not column.declared]
@@ -150,11 +157,28 @@ def _declared(warehouse: Warehouse, column: ColumnSpec, known: _Known) -> Column
     return Column(column.name, column.field, type_, column)
 
 
+def _is_leaned_on(spec: TableSpec, field_name: str) -> bool:
+    """Return whether a key, a partition, the deletion mark or the cursor is named after the field."""
+    cursor = spec.incremental.cursor if spec.incremental else None
+    return bool({field_name, snake_case(field_name)} & {*spec.primary_key, *spec.merge_key, spec.deleted_column, cursor})
+
+
+def _refuse_taken_aliases(spec: TableSpec, known: _Known) -> None:
+    for column in (column for column in spec.columns if column.is_lineage):
+        before = _lower(known.types).get(column.name.lower(), LINEAGE_TYPES[column.field])
+        if before != LINEAGE_TYPES[column.field]:
+            reason = (
+                f"column {column.name!r} is to be {column.field!r}, a {LINEAGE_TYPES[column.field]}, but the table has it as {before}. "
+            )
+            raise ContractBroken(str(spec.name), reason + "Name another column.")
+
+
 def _dynamic(known: _Known, spec: TableSpec, declared: Sequence[Column], links: Collection[str]) -> list[Column]:
     """Return the columns that earlier loads added by themselves."""
     apart = {column.name.lower() for column in declared} | {*ADDED_TYPES, *links}
     if spec.synthetic_key:
         apart.add(spec.synthetic_key.name.lower())
+    apart |= {column.name.lower() for column in spec.columns if column.is_lineage}
     return [
         Column(name, known.fields.get(name, name), type_, None, known.variants.get(name))
         for name, type_ in known.types.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ducklift.lake.dataset import LiveFile, live_files
@@ -64,9 +64,17 @@ def _newest(sql: str, spec: TableSpec) -> str:
     if spec.disposition != "merge" or not spec.primary_key:
         return sql
     fields = {column.name: column.field for column in spec.columns}
-    keys = ", ".join(quote_identifier(fields.get(name, name)) for name in spec.primary_key)
+    keys = ", ".join(_key(name, fields, spec) for name in spec.primary_key)
     cursor = f"{quote_identifier(spec.incremental.cursor)} DESC NULLS LAST, " if spec.incremental else ""
     return f"{sql} QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {cursor}_extracted_at DESC, _load_id DESC) = 1"
+
+
+def _key(name: str, fields: Mapping[str, str], spec: TableSpec) -> str:
+    """Return the SQL of a key column, from the fields that it is made of."""
+    made = spec.synthetic_key
+    if made is None or name != made.name:
+        return quote_identifier(fields.get(name, name))
+    return f"concat_ws('|', {', '.join(f'CAST({quote_identifier(field)} AS VARCHAR)' for field in made.columns)})"
 
 
 def _path(lake: Store, live: LiveFile) -> str:

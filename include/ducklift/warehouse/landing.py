@@ -67,10 +67,17 @@ class Landing:
 
     def origin(self) -> str:
         """Return the lineage columns as SQL values."""
-        loaded_at = f"CAST({quote_literal(self.loaded_at.isoformat())} AS TIMESTAMPTZ)"
-        return (
-            f"{quote_literal(self.load_id)} AS _load_id, {loaded_at} AS _loaded_at, {self.extracted_at_sql} AS _extracted_at, _source_file"
-        )
+        return ", ".join(f"{value} AS {quote_identifier(name)}" for name, value in self.origins().items())
+
+    def origins(self) -> dict[str, str]:
+        """Return the SQL values of the lineage columns, also under the other names that the table has for them."""
+        found = {
+            "_load_id": quote_literal(self.load_id),
+            "_loaded_at": f"CAST({quote_literal(self.loaded_at.isoformat())} AS TIMESTAMPTZ)",
+            "_extracted_at": self.extracted_at_sql,
+            "_source_file": "_source_file",
+        }
+        return found | {name: found[source] for name, source in self.plan.aliases.items()}
 
     @property
     def row_key(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ducklift.summary import RowCounts
 from ducklift.warehouse.connect import Warehouse
-from ducklift.warehouse.identifiers import quote_literal
+from ducklift.warehouse.identifiers import quote_identifier
 from ducklift.warehouse.landing import Landing, changed, cursor_column, remove_duplicates
 from ducklift.warehouse.staging import STAGED
 
@@ -76,9 +76,12 @@ def _make_chain(warehouse: Warehouse, landing: Landing, moment: str) -> None:
 
 def _renew(warehouse: Warehouse, landing: Landing) -> None:
     """Give open versions that were seen again, unchanged, the lineage of this load, so that older data cannot win over them later."""
+    renewed = {"_extracted_at", "_load_id"}
+    renewed |= {name for name, source in landing.plan.aliases.items() if source in renewed}
+    values = ", ".join(f"{quote_identifier(name)} = {value}" for name, value in landing.origins().items() if name in renewed)
     changed(
         warehouse,
-        f"UPDATE {landing.target} AS t SET _extracted_at = {landing.extracted_at_sql}, _load_id = {quote_literal(landing.load_id)} "
+        f"UPDATE {landing.target} AS t SET {values} "
         f"FROM temp.chain AS s WHERE s.__fate = 'same' AND t._valid_to IS NULL AND {landing.same_key}",
     )
 
