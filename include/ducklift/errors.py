@@ -9,6 +9,8 @@ DuckliftError
 │   │   ├── SpoolMissing         the package's path is not on this machine
 │   │   └── ManifestMissing      no manifest lies at the URL to load
 │   ├── StreamRefused            the source will not give this stream: private, banned, missing …
+│   ├── FunctionFailed           a person's own function raised, or gave what holds no records
+│   ├── RecordUnwritable         a record holds a value that no file format can carry
 │   ├── ListingGap               the source could not reach back to the watermark; what it gave is loaded
 │   ├── LakeRefused              keys, permission, foreign bucket, skewed clock
 │   ├── CorruptObject            size or hash differs from the manifest
@@ -136,6 +138,29 @@ class StreamRefused(Terminal):
     def __init__(self, stream: str, reason: str, advice: str) -> None:
         self.stream, self.reason = stream, reason
         super().__init__(f"{stream}: {reason}. {advice}")
+
+
+class FunctionFailed(Terminal):
+    """The function of a `python` source raised; nothing of this reading landed. The original error is the cause."""
+
+    def __init__(self, function: str, file: str, line: int | None, error: BaseException) -> None:
+        self.function, self.file, self.line = function, file, line
+        text = " ".join(str(error).split())[:300]
+        super().__init__(
+            f"{function} failed at {file}:{line}: {type(error).__name__}{': ' if text else ''}{text}. Nothing of this reading landed. "
+            "Mend the function; where waiting may help, let it raise ducklift.errors.SourceUnavailable, and the task is tried again."
+        )
+
+
+class RecordUnwritable(Terminal):
+    """A record holds something that has no place in a file; nothing of this reading landed."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"A record cannot be written: {reason}. Nothing of this reading landed. Let the source yield texts, numbers, booleans, dates, "
+            "times, decimals, bytes, UUIDs, lists and dicts."
+        )
 
 
 class ListingGap(Terminal):

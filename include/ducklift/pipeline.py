@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from ducklift import __version__
@@ -68,12 +69,13 @@ def _into_package(
     on_progress: Callable[[int], None] | None,
 ) -> str:
     report, spec, slice_ = ReadReport(on_progress=on_progress), plan.spec, plan.slice
-    facts = pipeline.file_facts(slice_.stream, spec, slice_.load_id, slice_.start)
+    extracted_at = datetime.now(UTC)
+    reached: Cursor | None = None
+    batches = iter(pipeline.source.read(_request(plan), settings, report))
+    first = next(batches, None)
+    facts = pipeline.file_facts(slice_.stream, spec, slice_.load_id, slice_.start, first)
     with SpoolWriter(spool, pipeline.raw_layout, facts, Privacy(spec.columns, settings)) as writer:
-        extracted_at = datetime.now(UTC)
-        request = SliceRequest(slice_.stream, slice_.start, slice_.end, slice_.watermark, slice_.cursor_from, slice_.cursor_to)
-        reached: Cursor | None = None
-        for batch in pipeline.source.read(request, settings, report):
+        for batch in batches if first is None else chain([first], batches):
             if spec.incremental:
                 # Before the writer, which may hide or drop personal fields.
                 reached = latest(reached, greatest_cursor(batch, spec.incremental.cursor))
@@ -82,6 +84,19 @@ def _into_package(
                 on_progress(writer.rows)
         writer.close()
         return writer.finish(_manifest(pipeline, plan, run, report, writer, extracted_at, reached))
+
+
+def _request(plan: Plan) -> SliceRequest:
+    slice_, incremental = plan.slice, plan.spec.incremental
+    return SliceRequest(
+        slice_.stream,
+        slice_.start,
+        slice_.end,
+        slice_.watermark,
+        slice_.cursor_from,
+        slice_.cursor_to,
+        incremental.cursor if incremental else None,
+    )
 
 
 def _manifest(
@@ -99,7 +114,7 @@ def _manifest(
         stream=plan.slice.stream,
         spec=plan.spec,
         slice=plan.slice,
-        format=pipeline.format,
+        format=writer.format,
         layout=writer.layout.template,
         files=tuple(writer.files),
         fields=writer.fields,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
+from ducklift.batches import Batch
 from ducklift.documents import Document, Place, read_document
 from ducklift.errors import ConfigurationError
 from ducklift.lake.manifest import Format
@@ -87,7 +88,7 @@ class Pipeline(Spec):
     record_column: str | None = None
     synthetic_key: SyntheticKey | None = None
     nested: Literal["json", "tables"] = "json"
-    format: Format = "jsonl.gz"
+    format: Format | None = Field(default=None, description="Of raw files; without it jsonl.gz for records, parquet for Arrow tables.")
     layout_values: dict[str, str] = Field(default_factory=dict, description="Placeholders of the layout that you define yourself.")
     layout: str | None = Field(default=None, validate_default=True, description="Where raw files lie, see docs/layouts.md.")
     contract: ContractMode = "evolve"
@@ -113,13 +114,14 @@ class Pipeline(Spec):
             _personal_fields_are_sound(spec, self.raw_layout.record_fields)
             files.append((self.file_facts(stream, spec, "20260101T000000Z-00000000-r99", datetime.now(UTC)), spec.disposition))
         check_layout(self.raw_layout, files)
+        _tables_are_apart(self)
         if self.target == "lake" and self.retention.raw_s is not None:
             raise ValueError("retention.raw would delete the table itself: with target 'lake' the raw files are the table; remove it")
         return self
 
     @model_validator(mode="after")
     def _nested_values_are_there(self) -> Pipeline:
-        if self.nested == "tables" and not self.format.startswith("jsonl"):
+        if self.nested == "tables" and not self.format_of(None).startswith("jsonl"):
             raise ValueError(f"nested: tables needs lists and objects, which format {self.format!r} keeps as text: write format: jsonl.gz")
         return self
 
@@ -128,9 +130,19 @@ class Pipeline(Spec):
         """Return the checked layout of raw files."""
         return Layout(self.layout, self.layout_values)
 
-    def file_facts(self, stream: str, spec: TableSpec, load_id: str, slice_start: datetime) -> FileFacts:
+    def format_of(self, first: Batch | None) -> Format:
+        """Return the format of a load's raw files, which the first batch decides where the pipeline file does not.
+
+        Arrow tables have types, and Parquet alone keeps them; records are JSON lines, every field as the source had it.
+        """
+        if self.format is not None:
+            return self.format
+        arrow = self.source.yields_tables if first is None else not isinstance(first, list)
+        return "parquet" if arrow and self.nested != "tables" else "jsonl.gz"
+
+    def file_facts(self, stream: str, spec: TableSpec, load_id: str, slice_start: datetime, first: Batch | None = None) -> FileFacts:
         """Return what the keys of one load's files are made of."""
-        return FileFacts(spec.name, self.name, stream, load_id, slice_start, self.format)
+        return FileFacts(spec.name, self.name, stream, load_id, slice_start, self.format_of(first))
 
     def streams(self) -> Sequence[str]:
         """Return the names of all configured streams, in the file's order."""
@@ -147,11 +159,11 @@ class Pipeline(Spec):
         named = {column.name for column in chosen["columns"]}
         table = own.table if own else self.table
         if table is None:
-            raise ValueError(f"stream {stream!r} has no table: write table: dataset.table, or name the stream under streams")
+            raise ValueError(f"stream {stream!r} has no table: write table: dataset.table (or dataset.*), or name the stream under streams")
         return TableSpec(
             **{
                 **chosen,
-                "name": TableName.parse(table),
+                "name": TableName.of_stream(table, stream),
                 "primary_key": chosen["primary_key"] or defaults.primary_key,
                 "columns": (*(column for column in defaults.columns if column.name not in named), *chosen["columns"]),
                 "record_column": self.record_column or defaults.record_column,
@@ -161,6 +173,16 @@ class Pipeline(Spec):
     def with_options(self, options: Mapping[str, Any]) -> Pipeline:
         """Return the pipeline with trigger-form options applied, each checked again (they are hostile)."""
         return self.model_copy(update={"source": self.source.with_options(options)}) if options else self
+
+
+def _tables_are_apart(pipeline: Pipeline) -> None:
+    """Raise ValueError where `dataset.*` gives two streams one table."""
+    owners: dict[TableName, str] = {}
+    named = {entry.name for entry in pipeline.tables}
+    for stream in pipeline.source.streams() if (pipeline.table or "").endswith(".*") else ():
+        table = pipeline.table_spec(stream).name
+        if stream not in named and (owner := owners.setdefault(table, stream)) != stream:
+            raise ValueError(f"table: {pipeline.table} makes {table} of both {owner!r} and {stream!r}: name one of them under streams")
 
 
 def _personal_fields_are_sound(spec: TableSpec, layout_fields: Sequence[str]) -> None:

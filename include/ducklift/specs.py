@@ -14,6 +14,7 @@ Fields = Literal["all", "declared"]
 LINEAGE_COLUMNS = ("_load_id", "_loaded_at", "_extracted_at", "_source_file")
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_NOT_PLAIN = re.compile(r"[^a-z0-9_]+")
 _DURATION = re.compile(r"(\d+)\s*(s|m|h|d|w)")
 _TYPE = re.compile(r"[a-z][a-z0-9]*( (with time zone|precision|varying))?( ?\(\d{1,4}(, ?\d{1,3})?\))?(\[\])?", re.IGNORECASE)
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -64,6 +65,18 @@ class TableName(Spec):
         if not dot:
             raise ValueError(f"{text!r} names no dataset: write dataset.table, for example 'reddit.posts'")
         return cls(dataset=dataset, table=table)
+
+    @classmethod
+    def of_stream(cls, text: str, stream: str) -> TableName:
+        """Return the table that a pipeline file's `table` gives a stream: `dataset.*` names it after the stream's last part.
+
+        The stream `public.Order Lines` under `shop.*` makes the table `shop.order_lines`.
+        """
+        dataset, _, table = text.partition(".")
+        if table != "*":
+            return cls.parse(text)
+        plain = _NOT_PLAIN.sub("_", stream.rpartition(".")[2].lower()).strip("_")[:60]
+        return cls(dataset=dataset, table=plain if plain[:1].isalpha() else f"t_{plain}")
 
     def __str__(self) -> str:
         return f"{self.dataset}.{self.table}"

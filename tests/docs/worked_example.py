@@ -31,17 +31,17 @@ def differences(page: str, home: Path, call: Callable[..., str]) -> list[str]:
         elif kind == "json":
             records.write_text(json.dumps({name: [[json.loads(line) for line in text.splitlines()]]}))
         else:
-            found += [difference for command, answer in _commands(text) for difference in _compared(command, answer, call)]
+            found += [difference for command, answer in commands(text) for difference in compared(command, answer, call)]
     return found
 
 
-def _commands(text: str) -> Iterator[tuple[str, list[str]]]:
+def commands(text: str) -> Iterator[tuple[str, list[str]]]:
     for part in re.split(r"^\$ ducklift ", text, flags=re.MULTILINE)[1:]:
         command, *answer = part.splitlines()
         yield command, answer
 
 
-def _compared(command: str, answer: list[str], call: Callable[..., str]) -> Iterator[str]:
+def compared(command: str, answer: list[str], call: Callable[..., str]) -> Iterator[str]:
     printed = [line.strip() for line in call(*shlex.split(command)).splitlines()]
     for line in answer:
         pattern = re.compile(".*".join(map(re.escape, line.split("…"))))

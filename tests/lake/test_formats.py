@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from ducklift.batches import Batch
-from ducklift.errors import ConfigurationError, ContractBroken
+from ducklift.errors import ConfigurationError, ContractBroken, RecordUnwritable
 from ducklift.lake import spool
 from ducklift.lake.privacy import REDACTED, Privacy
 from ducklift.lake.spool import SpoolWriter
@@ -276,3 +276,21 @@ def test_of_two_treatments_of_one_field_the_stricter_holds(tmp_path: Path) -> No
 def test_hashing_without_a_salt_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"'email' is to be hashed .* Set DUCKLIFT_PII_SALT"):
         privacy(tmp_path, {"name": "email", "pii": "hash"}, salt="")
+
+
+def test_nested_arrow_values_are_json_or_lists_in_parquet(write: Write) -> None:
+    first = pa.table({"place": [{"lat": 1.5, "names": ["a"]}, None], "tags": [["a,b", None], None], "none": [[], None]})
+    later = pa.table({"place": ["here"], "tags": [[]], "none": [[5]]})
+
+    writer = write("parquet", first, later)
+
+    assert read(writer, "CAST(place AS VARCHAR), typeof(place), tags, typeof(tags), none") == [
+        ('{"lat":1.5,"names":["a"]}', "JSON", ["a,b", None], "VARCHAR[]", []),
+        (None, "JSON", None, "VARCHAR[]", None),
+        ('"here"', "JSON", [], "VARCHAR[]", [5]),
+    ]
+
+
+def test_a_list_that_becomes_a_single_value_is_refused_by_name(write: Write) -> None:
+    with pytest.raises(RecordUnwritable, match="'tags' held lists"):
+        write("parquet", pa.table({"tags": [["a"]]}), pa.table({"tags": ["a"]}))

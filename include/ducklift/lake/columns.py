@@ -8,6 +8,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from ducklift.batches import Record
+from ducklift.errors import RecordUnwritable
 from ducklift.lake.records import LineEncoder
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class ColumnTypes:
         return self._table(columns, len(records))
 
     def table_of_arrow(self, table: pa.Table) -> pa.Table:
-        """Return a source's own table; nested and odd types become text, the others stay as they are."""
+        """Return a source's own table; structs become JSON, odd types text, the others stay as they are."""
         columns = {}
         for name, column in zip(table.column_names, table.columns, strict=True):
             plain = self._plain_column(column.combine_chunks())
@@ -91,8 +92,30 @@ class ColumnTypes:
         if all(numbers) and (wide := _wider(known, array.type)) and not (kinds.is_floating(wide) and name in self._great_integers):
             self._types[name] = wide
             return array.cast(wide)
+        if _is_list(known):
+            return self._another_list(name, array)
+        values = values if isinstance(values, list) else values.to_pylist()
+        if isinstance(known, pa.JsonType):
+            return self._as_json(values)
         self._types[name] = pa.string()
-        return self._as_text(values if isinstance(values, list) else values.to_pylist())
+        return self._as_text(values)
+
+    def _another_list(self, name: str, array: Any) -> Any:
+        """Return a list of another kind, as it is where need be: readers find one kind for all files, but none for lists and single values."""
+        import pyarrow as pa
+        import pyarrow.types as kinds
+
+        if not _is_list(array.type):
+            raise RecordUnwritable(f"field {name!r} held lists ({self._types[name]}) and now {array.type}; write format: jsonl.gz")
+        known = self._types[name]
+        numbers = all(kinds.is_integer(each.value_type) or kinds.is_floating(each.value_type) for each in (known, array.type))
+        if numbers or not len(array.flatten().drop_null()):
+            try:
+                return array.cast(known)
+            except pa.ArrowInvalid:
+                pass  # it holds fractions or greater numbers
+        self._types[name] = array.type
+        return array
 
     def _note_great_integers(self, name: str, array: Any) -> None:
         import pyarrow.compute as pc
@@ -114,7 +137,17 @@ class ColumnTypes:
             return array
         if kinds.is_large_string(kind) or kinds.is_string_view(kind):
             return array.cast(pa.string())
-        return self._as_text(array.to_pylist())
+        if not self._binary or not (kinds.is_nested(kind) or isinstance(kind, pa.JsonType | pa.UuidType)):
+            return self._as_text(array.to_pylist())
+        if kinds.is_list(kind) and kinds.is_null(kind.value_type):
+            return array.cast(pa.list_(pa.bool_()))  # it has no values; any other list is wider
+        return array if _is_list(kind) or isinstance(kind, pa.ExtensionType) else self._as_json(array.to_pylist())
+
+    def _as_json(self, values: Sequence[Any]) -> Any:
+        import pyarrow as pa
+
+        texts = [None if value is None else self._texts.json(value) for value in values]
+        return pa.ExtensionArray.from_storage(pa.json_(), pa.array(texts, pa.string()))
 
     def _as_text(self, values: Sequence[Any]) -> Any:
         import pyarrow as pa
@@ -148,6 +181,12 @@ def _is_scalar(kind: Any) -> bool:
         kinds.is_decimal128, kinds.is_date32, kinds.is_timestamp, kinds.is_time64,
     )  # fmt: skip
     return any(test(kind) for test in tests)
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow.types as kinds
+
+    return bool(kinds.is_list(kind) and (_is_scalar(kind.value_type) or kinds.is_binary(kind.value_type)))
 
 
 def _wider(known: Any, offered: Any) -> Any:

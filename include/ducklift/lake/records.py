@@ -13,6 +13,7 @@ from uuid import UUID
 import orjson
 
 from ducklift.batches import Record
+from ducklift.errors import RecordUnwritable
 
 _LINE = orjson.OPT_APPEND_NEWLINE
 
@@ -35,13 +36,20 @@ class LineEncoder:
             return orjson.dumps(record, _plain, _LINE)
         except TypeError:
             # orjson refuses lone surrogates and integers beyond 64 bits; both are rare enough for the slow way.
-            return self.mended(json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=_plain)).encode() + b"\n"
+            return self.mended(_slowly(record)).encode() + b"\n"
 
     def mended(self, text: str) -> str:
         """Return `text` with each lone surrogate replaced, and count them."""
         replaced = without_surrogates(text)
         self.surrogates_replaced += replaced.count("\ufffd") - text.count("\ufffd")
         return replaced
+
+    def json(self, value: Any) -> str:
+        """Return a value as JSON."""
+        try:
+            return orjson.dumps(value, _plain).decode()
+        except TypeError:
+            return self.mended(_slowly(value))
 
     def cell(self, value: Any) -> str | None:
         """Return a value as the text of one cell: texts as they are, everything else as in a JSON line but without quotes."""
@@ -62,8 +70,15 @@ def _cell(value: Any) -> str:
     try:
         text = orjson.dumps(value, _plain).decode()
     except TypeError:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+        text = _slowly(value)
     return str(json.loads(text)) if text.startswith('"') else text
+
+
+def _slowly(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    except (TypeError, ValueError, RecursionError) as err:
+        raise RecordUnwritable(str(err).partition("\n")[0]) from err
 
 
 def _plain(value: Any) -> Any:
@@ -80,4 +95,6 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, set | frozenset | tuple):
         return sorted(value, key=repr) if not isinstance(value, tuple) else list(value)
-    raise TypeError(f"a record holds a {type(value).__name__}, which no file format can carry")
+    if callable(as_python := getattr(value, "tolist", None)):
+        return as_python()  # the numbers and arrays of numpy, and what is made like them
+    raise TypeError(f"it holds a {type(value).__name__}")

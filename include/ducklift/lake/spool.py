@@ -11,7 +11,7 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from ducklift.batches import Batch
 from ducklift.errors import ContractBroken, DiskFull
@@ -19,7 +19,7 @@ from ducklift.failpoints import reach
 from ducklift.lake.formats import OpenFile, encoder_of
 from ducklift.lake.hashed_file import file_sha256 as file_sha256
 from ducklift.lake.hashed_file import synced
-from ducklift.lake.manifest import Manifest, RawFile
+from ducklift.lake.manifest import Format, Manifest, RawFile
 from ducklift.lake.privacy import Privacy
 from ducklift.lake.records import without_surrogates
 from ducklift.lake.spool_place import MANIFEST_NAME, PackageName, SpoolPlace, file_name
@@ -63,6 +63,11 @@ class SpoolWriter:
             for file in self._open.values():
                 file.abandon()
             shutil.rmtree(self._building, ignore_errors=True)
+
+    @property
+    def format(self) -> Format:
+        """Return the format of the files."""
+        return cast(Format, self.facts.extension)
 
     @property
     def fields(self) -> tuple[str, ...]:

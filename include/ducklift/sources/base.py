@@ -31,7 +31,7 @@ class SliceRequest:
 
     `watermark` is the greatest cursor value that was loaded, `cursor_from` the same less the overlap: read down to it. Both are None on a
     first run and whenever the reading neither uses nor moves the watermark. `cursor_to` is where the reading ends: records at or beyond
-    it are not wanted.
+    it are not wanted. `cursor` is the name of the records' field that holds these values.
     """
 
     stream: str
@@ -40,6 +40,7 @@ class SliceRequest:
     watermark: Cursor | None = None
     cursor_from: Cursor | None = None
     cursor_to: Cursor | None = None
+    cursor: str | None = None
 
 
 @dataclass
@@ -61,6 +62,8 @@ class Source(Spec):
     """Base of all sources: a frozen pydantic model of the `source:` block, so that it validates itself."""
 
     table_defaults: ClassVar[TableDefaults] = TableDefaults()
+    # Whether all batches are Arrow tables: raw files are then Parquet, unless the pipeline file says otherwise.
+    yields_tables: ClassVar[bool] = False
 
     type: str
 

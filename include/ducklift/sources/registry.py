@@ -7,6 +7,7 @@ from importlib import import_module
 from ducklift.sources.base import Source
 
 SOURCE_TYPES: dict[str, str] = {
+    "python": "ducklift.sources.python_function:PythonSource",
     "reddit": "ducklift.sources.reddit:RedditSource",
 }
 
