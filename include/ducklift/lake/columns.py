@@ -101,7 +101,7 @@ class ColumnTypes:
         return self._as_text(values)
 
     def _another_list(self, name: str, array: Any) -> Any:
-        """Return a list of another kind, as it is where need be: readers find one kind for all files, but none for lists and single values."""
+        """Return a list of another kind, as it is where need be: readers find one for all files, but none for lists and single values."""
         import pyarrow as pa
         import pyarrow.types as kinds
 
@@ -132,11 +132,12 @@ class ColumnTypes:
 
         kind = array.type
         if kinds.is_dictionary(kind):
-            array, kind = array.dictionary_decode(), kind.value_type
-        if kinds.is_null(kind) or _is_scalar(kind) or (self._binary and (kinds.is_binary(kind) or kinds.is_large_binary(kind))):
+            words = array.dictionary.cast(_plain_kind(kind.value_type))
+            array = pa.DictionaryArray.from_arrays(array.indices, words).dictionary_decode()
+        kind = _plain_kind(array.type)
+        array = array if kind == array.type else array.cast(kind)
+        if kinds.is_null(kind) or _is_scalar(kind) or (self._binary and kinds.is_binary(kind)):
             return array
-        if kinds.is_large_string(kind) or kinds.is_string_view(kind):
-            return array.cast(pa.string())
         if not self._binary or not (kinds.is_nested(kind) or isinstance(kind, pa.JsonType | pa.UuidType)):
             return self._as_text(array.to_pylist())
         if kinds.is_list(kind) and kinds.is_null(kind.value_type):
@@ -181,6 +182,20 @@ def _is_scalar(kind: Any) -> bool:
         kinds.is_decimal128, kinds.is_date32, kinds.is_timestamp, kinds.is_time64,
     )  # fmt: skip
     return any(test(kind) for test in tests)
+
+
+def _plain_kind(kind: Any) -> Any:
+    """Return the type without the variants that Arrow has for texts, bytes and lists: large ones and views."""
+    import pyarrow as pa
+    import pyarrow.types as kinds
+
+    if kinds.is_large_string(kind) or kinds.is_string_view(kind):
+        return pa.string()
+    if kinds.is_large_binary(kind) or kinds.is_binary_view(kind) or kinds.is_fixed_size_binary(kind):
+        return pa.binary()
+    if kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind):
+        return pa.list_(_plain_kind(kind.value_type))
+    return kind
 
 
 def _is_list(kind: Any) -> bool:
