@@ -36,6 +36,7 @@ def showing_lake(tables: Sequence[str]) -> Iterator[DuckDBPyConnection]:
     from ducklift.lake.store import LocalStore
     from ducklift.specs import TableName
     from ducklift.warehouse.identifiers import quote_literal
+    from ducklift.warehouse.interrupts import interruptible
     from ducklift.warehouse.lake_views import create_view
 
     lake = open_lake(load_settings())
@@ -43,7 +44,7 @@ def showing_lake(tables: Sequence[str]) -> Iterator[DuckDBPyConnection]:
         names = [TableName.parse(table) for table in tables]
     except ValueError as err:
         raise ConfigurationError(f"--lake {' '.join(tables)}: name tables as dataset.table, for example reddit.posts.") from err
-    with duckdb.connect() as connection:
+    with duckdb.connect() as connection, interruptible(connection):
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET autoinstall_known_extensions = false")
         for name in names:

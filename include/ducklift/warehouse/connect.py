@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ducklift.errors import ConfigurationError, DiskFull, WarehouseBusy, WarehouseUnavailable, WriteConflict
 from ducklift.settings import Settings, load_settings
 from ducklift.warehouse.identifiers import quote_literal
+from ducklift.warehouse.interrupts import interruptible
 from ducklift.warehouse.resources import Resources, resources
 from ducklift.warehouse.staging_folder import staging_folder
 from ducklift.warehouse.targets import FileTarget, Kind, Target, file_unusable, make_folder, warehouse_target
@@ -108,6 +109,7 @@ def _opened(target: Target, settings: Settings, folder: Path, *, read_only: bool
             spill = stack.enter_context(staging_folder(make_folder(settings.temp_directory)))
         connection = _connected(target, settings, read_only, wait_s)
         stack.callback(connection.close)
+        stack.enter_context(interruptible(connection))
         harden(connection, [str(folder), str(spill), *target.data_folders()], spill, resources(settings, spill))
         yield Warehouse(connection, target.name, folder, settings, target.kind)
 
