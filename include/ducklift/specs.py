@@ -206,6 +206,14 @@ class TableSpec(Spec):
     sample: bool = Field(default=True, description="Publish a sample of 50 rows; off by itself where a column is personal.")
     allow_empty: bool = False
 
+    @property
+    def cursor_name(self) -> str | None:
+        """Return what the cursor is called in the table, or its field's name where no column is declared for it; None without a cursor."""
+        if self.incremental is None:
+            return None
+        named = (column.name for column in self.columns if self.incremental.cursor in (column.name, column.field))
+        return next(named, self.incremental.cursor)
+
     @model_validator(mode="after")
     def _consistent(self) -> TableSpec:
         if self.disposition in ("merge", "insert_only", "scd2") and not (self.primary_key or self.merge_key):

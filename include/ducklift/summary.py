@@ -29,10 +29,15 @@ class RowCounts:
         """Return the sum that has to equal `rows_extracted`."""
         return self.rows_inserted + self.rows_updated + self.rows_unchanged + self.rows_deduplicated + self.rows_quarantined
 
+    @property
+    def rows_loaded(self) -> int:
+        """Return how many rows are in the table that were not, or not so: new and changed ones."""
+        return self.rows_inserted + self.rows_updated
+
 
 @dataclass(frozen=True)
 class LoadSummary(RowCounts):
-    """One stream's load."""
+    """One stream's load. `cursor_name` is what the cursor, whose greatest loaded value is the `watermark`, is called in the table."""
 
     load_id: str = ""
     stream: str = ""
@@ -43,6 +48,7 @@ class LoadSummary(RowCounts):
     files: int = 0
     seconds: float = 0.0
     watermark: Cursor | None = None
+    cursor_name: str | None = None
     total_rows: int | None = None
     gap: tuple[Cursor, Cursor] | None = None
     warnings: tuple[str, ...] = ()
@@ -60,13 +66,15 @@ class LoadSummary(RowCounts):
             raise ListingGap(self.stream, *self.gap)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON."""
-        values = {**asdict(self), "warnings": list(self.warnings)}
-        del values["exit_code"]
-        return values
+        """Return plain JSON; the watermark stands there a second time, as `last_` and the cursor's name."""
+        values = {**asdict(self), "rows_loaded": self.rows_loaded, "warnings": list(self.warnings)}
+        del values["exit_code"], values["cursor_name"]
+        return {**values, f"{LAST}{self.cursor_name}": self.watermark} if self.cursor_name else values
 
 
+LAST = "last_"
 COUNTED = (
+    "rows_loaded",
     "rows_extracted",
     "rows_inserted",
     "rows_updated",

@@ -104,8 +104,9 @@ def test_a_run_lands_every_stream_and_a_second_one_adds_nothing(command):
     assert all(load.keys() >= PER_LOAD | (TOTALS - {"loads"}) for load in told["loads"])
     assert [load["stream"] for load in told["loads"]] == ["duckdb/new", "python/new"]
     assert told["state"] == "loaded"
-    assert told["rows_inserted"] == told["rows_extracted"] > 0
+    assert told["rows_inserted"] == told["rows_extracted"] == told["rows_loaded"] > 0
     assert again["rows_inserted"] == 0
+    assert all(load["last_created_at"] == load["watermark"] > 0 for load in told["loads"])
     assert command("query", "select count(*) n from reddit.posts", "-f", "json").stdout == f'[\n{{"n": {told["rows_inserted"]}}}\n]\n'
 
 
@@ -116,6 +117,7 @@ def test_one_bad_stream_does_not_stop_the_others_and_the_summary_names_it(comman
     assert answer.exit_code == 1
     assert re.search(r"nonesuch/new +reddit\.posts +failed", answer.stdout)
     assert re.search(r"duckdb/new +reddit\.posts +loaded", answer.stdout)
+    assert re.search(r"^reddit\.posts: [\d,]+ rows$", answer.stdout, re.MULTILINE)
     assert "there is no such subreddit" in answer.stdout
     assert answer.stderr == ""
 

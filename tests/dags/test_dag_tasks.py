@@ -209,6 +209,8 @@ def test_the_asset_event_tells_rows_bytes_and_where_they_lie(build):
     told = events[asset].extra
     for name in ("rows_extracted", "rows_inserted", "rows_updated", "total_rows", "bytes", "load_id", "manifest", "watermark", "state"):
         assert told[name] == summary[name]
+    assert told["rows_loaded"] == told["rows_inserted"] + told["rows_updated"]
+    assert told["last_created_at"] == told["watermark"] is not None
 
 
 def test_a_pipeline_into_the_lake_alone_tells_what_landed(build):
@@ -222,6 +224,7 @@ def test_a_pipeline_into_the_lake_alone_tells_what_landed(build):
     assert (told["manifest"], told["stream"]) == (manifest, "python/new")
     assert told["rows_extracted"] > 0
     assert told["bytes"] > 0
+    assert told["last_created_at"] > 0
 
 
 def test_a_gap_fails_the_task_by_name_after_the_rows_are_in_and_again_when_it_is_cleared(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from typing import Any
 
 from ducklift.cli.tabular import Heading, console, print_table, say
 from ducklift.errors import ListingGap
+from ducklift.summary import LAST
 
 # In the order of the accounting: extracted is the sum of the next five.
 _COUNTS = {
@@ -20,7 +21,7 @@ _COUNTS = {
 }
 _ALWAYS_SHOWN = ("extracted", "new", "changed", "unchanged")
 # Together they leave room for the rest on a screen of 40 lines.
-_MOST_LINES, _MOST_FAILURES = 20, 10
+_MOST_LINES, _MOST_FAILURES, _MOST_TABLES = 20, 10, 3
 
 
 def print_summary(run: Mapping[str, Any], next_commands: Sequence[str] = ()) -> None:
@@ -45,10 +46,24 @@ def print_summary(run: Mapping[str, Any], next_commands: Sequence[str] = ()) -> 
         say(screen, f"warning: {warning}", "yellow")
     if len(warnings) > _MOST_FAILURES:
         say(screen, f"… and {len(warnings) - _MOST_FAILURES} more warnings.", "yellow")
+    for line in _tables(loads)[:_MOST_TABLES]:
+        say(screen, line)
     files = "1 raw file" if run["files"] == 1 else f"{run['files']:,} raw files"
     say(screen, f"{run['state']} in {run['seconds']:.1f} s, {files}", "bold")
     for command in next_commands:
         say(screen, f"  {command}", "dim")
+
+
+def _tables(loads: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each table that the run reached: its rows, and the greatest cursor that is loaded."""
+    found: dict[str, str] = {}
+    for load in loads:
+        if load.get("total_rows") is not None:
+            lasts = [
+                f", {name.replace('_', ' ', 1)}: {value}" for name, value in load.items() if name.startswith(LAST) and value is not None
+            ]
+            found[load["table"]] = f"{load['table']}: {load['total_rows']:,} rows{''.join(lasts) if len(loads) == 1 else ''}"
+    return list(found.values())
 
 
 def print_plans(plans: Sequence[Mapping[str, Any]]) -> None:

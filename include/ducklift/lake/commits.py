@@ -97,6 +97,7 @@ class CommitRecord(Spec):
             files=self.files,
             seconds=self.seconds,
             watermark=self.watermark,
+            cursor_name=self.table_spec.cursor_name if self.spec else None,
             total_rows=self.total_rows,
             gap=self.gap,
             warnings=self.warnings,

@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from ducklift.errors import ConfigurationError, SourceThrottled, Terminal
 from ducklift.orchestration.connections import airflow_settings
 from ducklift.pipeline import Pipeline, Run, extract, load, upload
+from ducklift.summary import LAST
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset
@@ -29,7 +30,7 @@ Context = Mapping[str, Any]
 SLICED_RUNS = ("scheduled", "backfill")
 LONGEST_WAIT = timedelta(hours=1)
 ASSET_FACTS = (
-    "state", "rows_extracted", "rows_inserted", "rows_updated", "rows_deleted", "rows_quarantined", "total_rows", "bytes",
+    "state", "rows_extracted", "rows_inserted", "rows_updated", "rows_loaded", "rows_deleted", "rows_quarantined", "total_rows", "bytes",
     "load_id", "stream", "manifest", "watermark",
 )  # fmt: skip
 
@@ -137,7 +138,8 @@ def load_package(pipeline: Pipeline, manifest_url: str, asset: Asset, context: C
 def tell_asset(context: Context, asset: Asset, values: Mapping[str, Any]) -> None:
     """Put what happened to the table into the extra of its asset event."""
     if "outlet_events" in context:
-        context["outlet_events"][asset].extra = {name: values[name] for name in ASSET_FACTS if name in values}
+        told = {name: values[name] for name in ASSET_FACTS if name in values}
+        context["outlet_events"][asset].extra = told | {name: value for name, value in values.items() if name.startswith(LAST)}
 
 
 def _landed(manifest_url: str, settings: Settings) -> dict[str, Any]:
@@ -153,4 +155,5 @@ def _landed(manifest_url: str, settings: Settings) -> dict[str, Any]:
         "manifest": manifest_url,
         "rows_extracted": manifest.rows,
         "bytes": manifest.size_bytes,
+        **({f"{LAST}{manifest.spec.cursor_name}": manifest.greatest_cursor} if manifest.spec.incremental else {}),
     }

@@ -155,6 +155,7 @@ def _summary(warehouse: Warehouse, manifest: Manifest, url: str, brought: Brough
         files=len(manifest.files),
         seconds=round(time.monotonic() - started, 3),
         watermark=moved,
+        cursor_name=manifest.spec.cursor_name,
         total_rows=ledger.row_count(warehouse, manifest.table),
         gap=manifest.gap,
         warnings=brought.warnings,
