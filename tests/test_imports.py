@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"lake"}),
     frozenset({"sources", "warehouse", "assets", "sandbox"}),
     frozenset({"pipeline_file"}),
-    frozenset({"planning", "resets"}),
+    frozenset({"known_records", "planning", "resets"}),
     frozenset({"diagnosis", "keeping", "pipeline", "web"}),
     frozenset({"retrying"}),
     frozenset({"cli"}),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -14,6 +15,7 @@ from ducklift.batches import greatest_cursor
 from ducklift.cursors import Cursor, latest
 from ducklift.errors import DuckliftError, ManifestMissing, SpoolMissing
 from ducklift.failpoints import reach
+from ducklift.known_records import known_keys
 from ducklift.lake.commits import fix_slice
 from ducklift.lake.filesystem import ensure_lake, open_lake
 from ducklift.lake.layout import manifest_key, slice_key
@@ -71,7 +73,7 @@ def _into_package(
     report, spec, slice_ = ReadReport(on_progress=on_progress), plan.spec, plan.slice
     extracted_at = datetime.now(UTC)
     reached: Cursor | None = None
-    batches = iter(pipeline.source.read(_request(plan), settings, report))
+    batches = iter(pipeline.source.read(_request(pipeline, plan, settings), settings, report))
     first = next(batches, None)
     facts = pipeline.file_facts(slice_.stream, spec, slice_.load_id, slice_.start, first)
     with SpoolWriter(spool, pipeline.raw_layout, facts, Privacy(spec.columns, settings)) as writer:
@@ -86,9 +88,9 @@ def _into_package(
         return writer.finish(_manifest(pipeline, plan, run, report, writer, extracted_at, reached))
 
 
-def _request(plan: Plan) -> SliceRequest:
+def _request(pipeline: Pipeline, plan: Plan, settings: Settings) -> SliceRequest:
     slice_, incremental = plan.slice, plan.spec.incremental
-    return SliceRequest(
+    request = SliceRequest(
         slice_.stream,
         slice_.start,
         slice_.end,
@@ -97,6 +99,8 @@ def _request(plan: Plan) -> SliceRequest:
         slice_.cursor_to,
         incremental.cursor if incremental else None,
     )
+    wanted = pipeline.source.wanted_keys(slice_.stream)
+    return replace(request, known=partial(known_keys, open_lake(settings), plan.spec, wanted, settings)) if wanted else request
 
 
 def _manifest(

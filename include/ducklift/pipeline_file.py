@@ -48,6 +48,7 @@ def _listed(value: Any) -> Any:
 
 
 Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+_OF_ONE_TABLE = ("columns", "checks", "merge_key", "deleted_column", "synthetic_key", "record_column")
 
 
 class Retention(Spec):
@@ -150,14 +151,20 @@ class Pipeline(Spec):
 
     def table_spec(self, stream: str) -> TableSpec:
         """Return what the stream's table should be: its own entry over the whole file's over the source's defaults."""
-        defaults = self.source.table_defaults
+        defaults = self.source.defaults_of(stream)
         own = next((entry for entry in self.tables if entry.name == stream), None)
         chosen = {name: getattr(self, name) for name in TableSpec.model_fields if name != "name" and name in type(self).model_fields}
+        if defaults.table:
+            # What the file says of columns and rows, it says of the table that it names.
+            fresh = TableSpec.model_construct()
+            chosen.update({name: getattr(fresh, name) for name in _OF_ONE_TABLE}, primary_key=defaults.primary_key)
         if own:
             given = own.model_dump(exclude_none=True, exclude={"name", "table"}).keys()
             chosen.update({name: getattr(own, name) for name in given})
         named = {column.name for column in chosen["columns"]}
         table = own.table if own else self.table
+        if own is None and table and defaults.table:
+            table = f"{table.partition('.')[0]}.{defaults.table}"
         if table is None:
             raise ValueError(f"stream {stream!r} has no table: write table: dataset.table (or dataset.*), or name the stream under streams")
         return TableSpec(
@@ -166,7 +173,7 @@ class Pipeline(Spec):
                 "name": TableName.of_stream(table, stream),
                 "primary_key": chosen["primary_key"] or defaults.primary_key,
                 "columns": (*(column for column in defaults.columns if column.name not in named), *chosen["columns"]),
-                "record_column": self.record_column or defaults.record_column,
+                "record_column": chosen["record_column"] or defaults.record_column,
             }
         )
 

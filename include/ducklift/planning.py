@@ -182,7 +182,7 @@ def _new_slice(pipeline: Pipeline, stream: str, run: Run, load_id: str, known: S
         wanted["parent_load"] = next(
             (each["load_id"] for each in known.loads if each["stream"] == stream and each.get("kind", LOAD) == LOAD), None
         )
-    if spec.incremental and pipeline.source.uses_watermark():
+    if spec.incremental and pipeline.source.stream_uses_watermark(stream):
         watermark = known.watermark_of(pipeline.name, stream) if known is not None and run.mode != "full_refresh" else None
         wanted["watermark"] = watermark
         wanted["cursor_from"] = spec.incremental.initial if watermark is None else behind(watermark, spec.incremental.overlap_s)

@@ -187,10 +187,10 @@ def test_a_listing_that_ends_without_reason_fails_the_run(read, fault, says):
 
 
 def test_an_empty_answer_to_a_cursor_that_is_gone_fails_the_run(read, monkeypatch):
-    from ducklift.sources.reddit import _Reading
+    from ducklift.sources.reddit_listings import ListingReading
 
-    params = _Reading.params
-    monkeypatch.setattr(_Reading, "params", lambda self: params(self) | ({"after": "t3_gone"} if self.after else {}))
+    params = ListingReading.params
+    monkeypatch.setattr(ListingReading, "params", lambda self: params(self) | ({"after": "t3_gone"} if self.after else {}))
 
     with pytest.raises(ExtractionIncomplete, match="page 2 of the listing is empty"):
         read("python/new")

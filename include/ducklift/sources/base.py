@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
@@ -18,11 +18,31 @@ Cursor = int | float | str
 
 @dataclass(frozen=True)
 class TableDefaults:
-    """What a source knows about the table its records make; a pipeline file adds to it or overrides it."""
+    """What a source knows about the table its records make; a pipeline file adds to it or overrides it.
 
+    `table` names a table of its own beside the pipeline's, for streams whose records are of another kind.
+    """
+
+    table: str | None = None
     primary_key: tuple[str, ...] = ()
     columns: tuple[ColumnSpec, ...] = ()
     record_column: str | None = None
+
+
+@dataclass(frozen=True)
+class KnownKeys:
+    """Which records of its table a stream wants to be told: the field of their key, the field of their moment, and how far back.
+
+    The time is counted from the newest of them, so that a source that stands still is not forgotten.
+    """
+
+    key: str
+    moment: str
+    window_s: int
+
+
+def _nothing_known() -> Iterator[list[str]]:
+    yield from ()
 
 
 @dataclass(frozen=True)
@@ -31,7 +51,8 @@ class SliceRequest:
 
     `watermark` is the greatest cursor value that was loaded, `cursor_from` the same less the overlap: read down to it. Both are None on a
     first run and whenever the reading neither uses nor moves the watermark. `cursor_to` is where the reading ends: records at or beyond
-    it are not wanted. `cursor` is the name of the records' field that holds these values.
+    it are not wanted. `cursor` is the name of the records' field that holds these values. `known` yields the keys that the stream asked to
+    be told (see `Source.wanted_keys`), newest first.
     """
 
     stream: str
@@ -41,6 +62,7 @@ class SliceRequest:
     cursor_from: Cursor | None = None
     cursor_to: Cursor | None = None
     cursor: str | None = None
+    known: Callable[[], Iterable[list[str]]] = _nothing_known
 
 
 @dataclass
@@ -89,6 +111,21 @@ class Source(Spec):
     def uses_watermark(self) -> bool:
         """Return whether this reading, as configured, reads and may move the watermark."""
         return True
+
+    def stream_uses_watermark(self, stream: str) -> bool:
+        """Return whether the reading of this stream, as configured, reads and may move its watermark."""
+        del stream
+        return self.uses_watermark()
+
+    def defaults_of(self, stream: str) -> TableDefaults:
+        """Return what the source knows about the table of one stream's records."""
+        del stream
+        return self.table_defaults
+
+    def wanted_keys(self, stream: str) -> KnownKeys | None:
+        """Return which of the table's records the stream reads again by their keys; None when it needs to know of none."""
+        del stream
+        return None
 
     def options_schema(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the JSON Schemas of what a person may choose at trigger time, by option name, each with its default."""

@@ -1,4 +1,4 @@
-"""Reddit: posts of subreddits, one stream each, as whole pages of raw records through PRAW.
+"""Reddit: posts of subreddits, users and searches, one stream each, as whole pages of raw records through PRAW; comments on request.
 
 A record is a post when it has `name` and `created_utc`; whether it has is for the load to judge, which keeps what is no post in quarantine.
 Promoted items pass through like the rest, but prove nothing about how far back a listing was read.
@@ -6,92 +6,139 @@ Promoted items pass through like the rest, but prove nothing about how far back 
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from ducklift.errors import ConfigurationError, ExtractionIncomplete, StreamRefused
+from ducklift.errors import ConfigurationError, StreamRefused
 from ducklift.settings import Settings
-from ducklift.sources.base import Batch, Cursor, ReadReport, Record, SliceRequest, Source, TableDefaults
-from ducklift.sources.reddit_client import ListingPage, Patience, RedditClient
-from ducklift.sources.reddit_columns import POSTS
+from ducklift.sources.base import Batch, KnownKeys, ReadReport, SliceRequest, Source, TableDefaults
+from ducklift.sources.reddit_client import Patience, RedditClient
+from ducklift.sources.reddit_columns import COMMENTS, POSTS
+from ducklift.sources.reddit_comments import CommentReading, Comments
 from ducklift.sources.reddit_credentials import find_credentials
+from ducklift.sources.reddit_info import read_again
+from ducklift.sources.reddit_listings import Listing, ListingReading
+from ducklift.sources.reddit_streams import REFRESH, SUBREDDIT, USER, Search, Stream, TimeFilter, checked_names, listed_options
+from ducklift.specs import seconds
 
-Listing = Literal["new", "hot", "top", "rising", "controversial"]
-TimeFilter = Literal["hour", "day", "week", "month", "year", "all"]
+Order = Literal["new", "hot", "top", "rising", "controversial"]
 TIMED_LISTINGS = ("top", "controversial")
-# `u_name` is the subreddit of a user's own page.
-_SUBREDDIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{1,20}|u_[A-Za-z0-9_-]{1,20}")
+
+
+def _searches(value: Any) -> Any:
+    return [{"query": each} if isinstance(each, str) else each for each in value] if isinstance(value, list | tuple) else value
 
 
 class RedditSource(Source):
-    """Posts of one or more subreddits, read page by page."""
+    """Posts of subreddits, users and searches, read page by page; the comments of a subreddit's latest posts; scores read again."""
 
     table_defaults: ClassVar[TableDefaults] = POSTS
     page_size: ClassVar[int] = 100
     # Reddit shows about this many items of a listing, however old the subreddit is.
     listing_cap: ClassVar[int] = 1000
+    # Searches end between 220 and 250, https://github.com/not-an-aardvark/snoowrap/issues/162
+    search_cap: ClassVar[int] = 200
     patience: ClassVar[Patience] = Patience()
 
     type: Literal["reddit"] = "reddit"
-    subreddits: tuple[str, ...] = Field(min_length=1, description="Names without r/; each is a stream of its own.")
-    listing: Listing = Field(default="new", description="Only 'new' can be read incrementally.")
+    subreddits: tuple[str, ...] = Field(default=(), description="Names without r/; each is a stream of its own.")
+    users: tuple[str, ...] = Field(default=(), description="Names without u/; what each has submitted is a stream of its own.")
+    searches: Annotated[tuple[Search, ...], BeforeValidator(_searches)] = Field(
+        default=(), description="Queries; each is a stream of its own."
+    )
+    listing: Order = Field(default="new", description="Of subreddits and users. Only 'new' can be read incrementally.")
     time_filter: TimeFilter = Field(default="day", description="For the listings 'top' and 'controversial'.")
     limit: Annotated[int, Field(strict=True, ge=1)] | None = Field(
-        default=None, description="Stop after this many posts of each subreddit; the watermark is then neither read nor moved."
+        default=None, description="Stop after this many posts of each stream; the watermark is then neither read nor moved."
     )
+    comments: Comments | None = Field(default=None, description="Comments of each subreddit's latest posts, a stream each. Absent: none.")
+    refresh_s: int | None = Field(
+        default=None, alias="refresh", gt=0, description="Read the posts of this time again, for their scores, e.g. '3d'. Absent: none."
+    )
+
+    _seconds = field_validator("refresh_s", mode="before")(seconds)
 
     @field_validator("subreddits")
     @classmethod
     def _named_as_reddit_names_them(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if hint := re.fullmatch(r"/?r/([^/]+)/?", name):
-                raise ValueError(f"{name!r}: write the name without r/, as {hint[1]!r}")
-            # A name that is merely impossible is refused when its stream is read, so that the others land.
-            if not name.isprintable() or not name.strip() or "/" in name or len(name) > 100:
-                raise ValueError(f"{name[:100]!r} is not the name of a subreddit; write it without r/, for example 'dataengineering'")
-        folded = [name.casefold() for name in names]
-        if twins := sorted({name for name in names if folded.count(name.casefold()) > 1}):
-            raise ValueError(f"subreddits are named twice (Reddit does not tell case apart): {', '.join(twins)}")
+        checked_names(names, "subreddit", "r")
         return names
 
+    @field_validator("users")
+    @classmethod
+    def _users_named_as_reddit_names_them(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        checked_names(names, "user", "u")
+        return names
+
+    @model_validator(mode="after")
+    def _reads_something(self) -> RedditSource:
+        if not (self.subreddits or self.users or self.searches):
+            raise ValueError("a Reddit source needs at least 1 item under subreddits, users or searches")
+        if self.listing == "rising" and self.users:
+            raise ValueError("a user's posts have no listing 'rising': write another listing, or a pipeline of their own for users")
+        names = list(self.streams())
+        if twins := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two streams have one name: {', '.join(twins)}; give the searches names of their own")
+        return self
+
     def streams(self) -> Sequence[str]:
-        """Return `<subreddit>/<listing>` for each subreddit."""
-        return [f"{name}/{self.listing}" for name in self.subreddits]
+        """Return `<subreddit>/<listing>` for each subreddit, then `user:…`, `search:…`, `refresh:posts` and `comments:…` as configured."""
+        return [stream.name for stream in self._streams()]
+
+    def _streams(self) -> Iterator[Stream]:
+        for name in self.subreddits:
+            yield Stream(f"{name}/{self.listing}", "subreddit", name)
+        for name in self.users:
+            yield Stream(f"user:{name}/{self.listing}", "user", name)
+        for search in self.searches:
+            yield Stream(f"search:{search.label}", "search", search.label)
+        if self.refresh_s is not None:
+            yield Stream(REFRESH, "refresh", "")
+        for name in self.subreddits if self.comments is not None and self.comments.enabled else ():
+            yield Stream(f"comments:{name}", "comments", name)
 
     def effective_stream(self, stream: str) -> str | None:
-        """Return the stream of the same subreddit under the chosen listing; None when the subreddit was not chosen."""
-        name = stream.rpartition("/")[0]
-        return f"{name}/{self.listing}" if name in self.subreddits else None
+        """Return the stream of the same subreddit or user under the chosen listing; None when it was not chosen."""
+        if stream in self.streams():
+            return stream
+        subject = stream.rpartition("/")[0]
+        listed = [found for found in self._streams() if found.kind in ("subreddit", "user")]
+        return next((found.name for found in listed if found.name.rpartition("/")[0] == subject), None)
 
     def uses_watermark(self) -> bool:
         """Return True for a whole reading of `new`, the one listing that is in the order of the cursor."""
         return self.listing == "new" and self.limit is None
 
+    def stream_uses_watermark(self, stream: str) -> bool:
+        """Return True for a whole reading of a subreddit's, a user's or a search's newest posts; no other is in the order of the cursor."""
+        found = self._stream(stream)
+        if found.kind == "search":
+            return self._search(found).sort == "new" and self.limit is None
+        return found.kind in ("subreddit", "user") and self.uses_watermark()
+
+    def defaults_of(self, stream: str) -> TableDefaults:
+        """Return the table of posts, or that of comments."""
+        return COMMENTS if stream.startswith("comments:") and stream in self.streams() else POSTS
+
+    def wanted_keys(self, stream: str) -> KnownKeys | None:
+        """Return which posts are read again, for the stream that does so."""
+        return KnownKeys("name", "created_utc", self.refresh_s) if stream == REFRESH and self.refresh_s is not None else None
+
     def options_schema(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return the trigger form's fields; `examples` is what makes Airflow show a list to choose from."""
-        names = list(self.subreddits)
+        """Return the trigger form's fields."""
+        others = bool(self.users or self.searches)
+        labels = [search.label for search in self.searches]
         return {
-            "subreddits": {
-                "type": "array",
-                "title": "Subreddits",
-                "description": "Which of the configured subreddits to read.",
-                "items": {"type": "string", "enum": names},
-                "examples": names,
-                "minItems": 1,
-                "uniqueItems": True,
-                "default": names,
-            },
+            **(listed_options("subreddits", "Subreddits", "subreddits", self.subreddits, 0 if others else 1) if self.subreddits else {}),
+            **(listed_options("users", "Users", "users", self.users, 0) if self.users else {}),
+            **(listed_options("searches", "Searches", "searches", labels, 0) if labels else {}),
             "listing": {
                 "type": "string",
                 "title": "Listing",
                 "description": "Only 'new' without a limit reads and moves the watermark.",
-                "enum": list(get_args(Listing)),
+                "enum": list(get_args(Order)),
                 "default": self.listing,
             },
             "time_filter": {
@@ -104,167 +151,98 @@ class RedditSource(Source):
             "limit": {
                 "type": ["integer", "null"],
                 "title": "Limit",
-                "description": "Stop after this many posts of each subreddit; empty for all.",
+                "description": "Stop after this many posts of each stream; empty for all.",
                 "minimum": 1,
                 "default": self.limit,
             },
         }
 
     def with_options(self, options: Mapping[str, Any]) -> RedditSource:
-        """Return the source narrowed to the chosen subreddits, under the chosen listing, time filter and limit."""
+        """Return the source narrowed to the chosen subreddits, users and searches, under the chosen listing, time filter and limit."""
         if unknown := sorted(str(name)[:40] for name in options if name not in self.options_schema()):
             raise ConfigurationError(f"these are not options of a Reddit source: {', '.join(unknown)}")
-        chosen = options.get("subreddits", list(self.subreddits))
-        if not isinstance(chosen, list) or not chosen or any(name not in self.subreddits for name in chosen):
-            raise ConfigurationError(f"subreddits must be one or more of those configured: {', '.join(self.subreddits)}")
+        chosen: dict[str, Any] = dict(options)
+        for name, known in {"subreddits": self.subreddits, "users": self.users}.items():
+            chosen[name] = tuple(_chosen(options, name, known))
+        labels = _chosen(options, "searches", [search.label for search in self.searches])
+        chosen["searches"] = tuple(search for search in self.searches if search.label in labels)
         try:
-            return type(self).model_validate({**self.model_dump(), **options, "subreddits": tuple(chosen)})
+            return type(self).model_validate({**self.model_dump(), **chosen})
         except ValidationError as err:
             first = err.errors(include_url=False, include_input=False)[0]
-            raise ConfigurationError(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from None
+            place = f"{first['loc'][0]}: " if first["loc"] else ""
+            raise ConfigurationError(f"{place}{first['msg'].removeprefix('Value error, ')}") from None
 
     def read(self, request: SliceRequest, settings: Settings, report: ReadReport) -> Iterator[Batch]:
-        """Yield the posts of one page after the other, as Reddit gave them.
+        """Yield the posts (or comments) of one page after the other, as Reddit gave them.
 
         Raises `StreamRefused` when Reddit will not give this subreddit, `ExtractionIncomplete` when the listing ended without reason,
         `CredentialsMissing`, `ConfigurationError`, `SourceThrottled` or `SourceUnavailable`.
         """
-        if request.stream not in self.streams():
-            raise ConfigurationError(f"{request.stream!r} is not a stream of this source; its streams are {', '.join(self.streams())}")
-        name = request.stream.rpartition("/")[0]
-        reading = _Reading(self, request, f"r/{name}/{self.listing}", report)
-        if not _SUBREDDIT.fullmatch(name):
-            raise StreamRefused(request.stream, f"{name!r} is a malformed name, which no subreddit can have", "Check the spelling.")
+        stream = self._stream(request.stream)
 
         def count_retry() -> None:
             report.retries += 1
 
         with RedditClient(find_credentials(settings), self.patience, count_retry) as client:
-            while not reading.stopped_because:
-                batch = reading.take(client.page(request.stream, reading.path, reading.params()))
-                if batch:
-                    yield batch
+            yield from self._read(stream, request, report, client)
+
+    def _read(self, stream: Stream, request: SliceRequest, report: ReadReport, client: RedditClient) -> Iterable[Batch]:
+        if stream.kind == "refresh":
+            return read_again(client, stream.name, request.known(), report)
+        listing = self._listing(stream)
+        if stream.kind == "comments" and self.comments is not None:
+            return CommentReading(self.comments, listing, request, report, client).read()
+        return self._pages(ListingReading(listing, request, report), client)
+
+    def _pages(self, reading: ListingReading, client: RedditClient) -> Iterator[Batch]:
+        while not reading.stopped_because:
+            batch = reading.take(client.page(reading.request.stream, reading.listing.path, reading.params()))
+            if batch:
+                yield batch
         reading.conclude()
 
+    def _listing(self, stream: Stream) -> Listing:
+        incremental = self.stream_uses_watermark(stream.name)
+        if stream.kind == "search":
+            return self._found_by(self._search(stream), incremental)
+        form = USER if stream.kind == "user" else SUBREDDIT
+        if not form.fullmatch(stream.subject):
+            what = "user" if stream.kind == "user" else "subreddit"
+            raise StreamRefused(stream.name, f"{stream.subject!r} is a malformed name, which no {what} can have", "Check the spelling.")
+        if stream.kind == "comments":
+            return Listing(f"r/{stream.subject}/new", self.page_size, self.listing_cap, incremental=False)
+        timed = self.listing in TIMED_LISTINGS
+        told = {"listing": self.listing, "time_filter": self.time_filter if timed else None}
+        params = {"t": self.time_filter} if timed else {}
+        path = f"r/{stream.subject}/{self.listing}"
+        if stream.kind == "user":
+            path, params = f"user/{stream.subject}/submitted", {"sort": self.listing, **params}
+        return Listing(path, self.page_size, self.listing_cap, incremental, self.limit, params, told)
 
-@dataclass
-class _Reading:
-    """How far one listing was read, and whether its end is one to believe."""
+    def _found_by(self, search: Search, incremental: bool) -> Listing:
+        params = {"q": search.query, "sort": search.sort, "t": search.time_filter, "type": "link"}
+        path = "search"
+        if search.subreddit is not None:
+            if not SUBREDDIT.fullmatch(search.subreddit):
+                raise StreamRefused(f"search:{search.label}", f"{search.subreddit!r} is no name of a subreddit", "Check the spelling.")
+            path, params = f"r/{search.subreddit}/search", {**params, "restrict_sr": "1"}
+        told = {"query": search.query, "listing": search.sort, "time_filter": search.time_filter}
+        return Listing(path, self.page_size, self.search_cap, incremental, self.limit, params, told)
 
-    source: RedditSource
-    request: SliceRequest
-    path: str
-    report: ReadReport
-    pages: int = 0
-    records: int = 0
-    after: str | None = None
-    cursors: set[str] = field(default_factory=set)
-    oldest: float | None = None
-    stopped_because: str | None = None
-    floor: float | None = field(init=False)
-    watermark: float | None = field(init=False)
+    def _stream(self, name: str) -> Stream:
+        found = next((stream for stream in self._streams() if stream.name == name), None)
+        if found is None:
+            raise ConfigurationError(f"{name!r} is not a stream of this source; its streams are {', '.join(self.streams())}")
+        return found
 
-    def __post_init__(self) -> None:
-        incremental = self.source.uses_watermark()
-        self.floor = _epoch_s(self.request.cursor_from) if incremental else None
-        self.watermark = _epoch_s(self.request.watermark) if incremental else None
-        self.report.request = {
-            "path": self.path,
-            "listing": self.source.listing,
-            "time_filter": self.source.time_filter if self.source.listing in TIMED_LISTINGS else None,
-            "limit": self.source.limit,
-            "pages": 0,
-            "first": None,
-            "last": None,
-            "stopped_because": None,
-        }
-
-    def params(self) -> dict[str, str | int]:
-        """Return the query of the next page."""
-        size = self.source.page_size
-        if self.source.limit is not None:
-            size = min(size, self.source.limit - self.records)
-        params: dict[str, str | int] = {"limit": size, "raw_json": 1}
-        if self.source.listing in TIMED_LISTINGS:
-            params["t"] = self.source.time_filter
-        if self.after is not None:
-            params |= {"after": self.after, "count": self.records}
-        return params
-
-    def take(self, page: ListingPage) -> Batch:
-        """Count one page in, decide whether it is the last, and return its records; raises `ExtractionIncomplete`."""
-        self._refuse_an_end_without_reason(page)
-        limit = self.source.limit
-        batch = page.records if limit is None else page.records[: limit - self.records]
-        times = [time for record in batch if (time := _created_s(record)) is not None]
-        self.oldest = min((*times, *([] if self.oldest is None else [self.oldest])), default=None)
-        self.pages += 1
-        self.records += len(batch)
-        self.after = page.after
-        if page.after is not None:
-            self.cursors.add(page.after)
-        if limit is not None and self.records >= limit:
-            self.stopped_because = "limit"
-        elif self.floor is not None and times and max(times) < self.floor:
-            self.stopped_because = "reached the cursor"
-        elif page.after is None:
-            self.stopped_because = "reached the cap" if self._at_the_cap() else "end of the listing"
-        self._tell(batch)
-        return batch
-
-    def conclude(self) -> None:
-        """Say in the report whether the watermark may move, and what was out of reach."""
-        self.report.ordered_and_complete = self.source.uses_watermark()
-        if self.stopped_because != "reached the cap" or self.watermark is None or self.oldest is None:
-            return
-        if self.oldest > self.watermark and self.request.watermark is not None:
-            self.report.gap = (self.request.watermark, self.oldest)
-
-    def _at_the_cap(self) -> bool:
-        # By position: Reddit takes removed posts out of a page after counting it.
-        return self.pages * self.source.page_size >= self.source.listing_cap
-
-    def _refuse_an_end_without_reason(self, page: ListingPage) -> None:
-        stream, number = self.request.stream, self.pages + 1
-        if not page.records and (page.after is not None or (self.after is not None and not self._at_the_cap())):
-            raise ExtractionIncomplete(f"{stream}: page {number} of the listing is empty, though a cursor says that there is more.")
-        if page.after is not None and page.after in self.cursors:
-            raise ExtractionIncomplete(
-                f"{stream}: page {number} of the listing leads back to a page that was read already ({page.after!r})."
-            )
-
-    def _tell(self, batch: Batch) -> None:
-        told = self.report.request
-        if batch:
-            told["first"] = told["first"] or batch[0].get("name")
-            told["last"] = batch[-1].get("name")
-        told["pages"] = self.pages
-        told["stopped_because"] = self.stopped_because
+    def _search(self, stream: Stream) -> Search:
+        return next(search for search in self.searches if search.label == stream.subject)
 
 
-def _created_s(record: Record) -> float | None:
-    """Return when a post was made, in seconds since 1970; None for a promoted item or a record that does not say."""
-    if record.get("promoted") or isinstance(record.get("created_utc"), bool):
-        return None
-    try:
-        created_s = float(record["created_utc"])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None
-    return created_s if math.isfinite(created_s) else None
-
-
-def _epoch_s(cursor: Cursor | None) -> float | None:
-    """Return a cursor in seconds since 1970; raises `ConfigurationError` when it is no moment."""
-    if cursor is None:
-        return None
-    try:
-        return float(cursor)
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(str(cursor)).astimezone().timestamp()
-    except ValueError:
-        raise ConfigurationError(
-            f"{cursor!r} is no moment: Reddit's listing 'new' is in the order of created_utc, so write "
-            "incremental: {cursor: created_utc}, and an initial value as a date or as seconds since 1970"
-        ) from None
+def _chosen(options: Mapping[str, Any], name: str, known: Sequence[str]) -> Sequence[str]:
+    """Return which of the known names were chosen, all of them when the option is absent; raises `ConfigurationError` for others."""
+    chosen = options.get(name, list(known))
+    if not isinstance(chosen, list) or any(each not in known for each in chosen):
+        raise ConfigurationError(f"{name} must be one or more of those configured: {', '.join(known)}")
+    return chosen

@@ -33,6 +33,10 @@ _REFUSALS: Mapping[str, tuple[str, str]] = {
     "malformed": ("Reddit calls the request malformed", "Check the spelling of the subreddit."),
     "legal": ("the subreddit is not available for legal reasons", f"Nothing can be done here: {_TAKE_IT_OUT}."),
 }
+_USER_REFUSALS: Mapping[int, tuple[str, str]] = {
+    403: ("the account is suspended or hides its posts", "Nothing can be done here: take it out of source.users."),
+    404: ("there is no such user, or Reddit shows nobody what they write", "Check the spelling, or take it out of source.users."),
+}
 _REASON_OF_STATUS = {301: "missing", 302: "missing", 303: "missing", 307: "missing", 400: "malformed", 404: "missing", 451: "legal"}
 _PLAIN_REASON = re.compile(r"[a-z_]{1,40}")
 
@@ -91,6 +95,8 @@ def _refused_at_the_token_endpoint(answer: ErrorAnswer) -> Fault | Configuration
 
 
 def _refused(answer: ErrorAnswer, stream: str) -> Fault | StreamRefused:
+    if stream.startswith("user:") and answer.status in _USER_REFUSALS:
+        return StreamRefused(stream, *_USER_REFUSALS[answer.status])
     key = answer.reason if answer.reason in _REFUSALS else _REASON_OF_STATUS.get(answer.status)
     if key:
         return StreamRefused(stream, *_REFUSALS[key])

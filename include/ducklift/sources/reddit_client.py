@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ducklift.errors import ConfigurationError, ExtractionIncomplete, Retryable, SourceThrottled, SourceUnavailable, Terminal
 from ducklift.sources.base import Record
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 log = logging.getLogger("ducklift.sources.reddit")
+
+Parsed = TypeVar("Parsed")
 
 # A refused token is asked for once more only: wrong keys stay wrong, and Reddit counts the attempts.
 _TOKEN_ATTEMPTS = 2
@@ -65,10 +67,14 @@ class RedditClient:
         self._http.close()
 
     def page(self, stream: str, path: str, params: Mapping[str, str | int]) -> ListingPage:
-        """Return one page, asking again within the limits of the patience.
+        """Return one page of a listing; see `ask` for the errors."""
+        return self.ask(stream, path, params, parse_listing)
+
+    def ask(self, stream: str, path: str, params: Mapping[str, str | int], parse: Callable[[Any], Parsed]) -> Parsed:
+        """Return what `parse` makes of one answer, asking again within the limits of the patience; it raises `Fault` for what makes no sense.
 
         Raises `StreamRefused`, `ConfigurationError` (the keys), `SourceThrottled`, `SourceUnavailable`, or `ExtractionIncomplete` when what
-        came was no listing until the end.
+        came made no sense until the end.
         """
         from tenacity import Retrying, retry_if_exception_type
 
@@ -81,12 +87,12 @@ class RedditClient:
             reraise=True,
         )
         try:
-            return repeating(self._ask_once, stream, path, params)
+            return repeating(self._ask_once, stream, path, params, parse)
         except Fault as fault:
             # Not chained: a fault's own causes may hold the request and its keys.
             raise self._last_word(stream, fault) from None
 
-    def _ask_once(self, stream: str, path: str, params: Mapping[str, str | int]) -> ListingPage:
+    def _ask_once(self, stream: str, path: str, params: Mapping[str, str | int], parse: Callable[[Any], Parsed]) -> Parsed:
         from prawcore.exceptions import OAuthException, PrawcoreException
 
         reddit = self._connected = self._connected or self._connect()
@@ -101,7 +107,7 @@ class RedditClient:
         except (PrawcoreException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
             # The token's and the page's documents are taken apart inside prawcore, which trusts their shape.
             raise Fault("malformed", f"an answer that makes no sense ({type(err).__name__})") from None
-        return parse_listing(document)
+        return parse(document)
 
     def _connect(self) -> praw.Reddit:
         """Return a PRAW instance on which no praw.ini and no `praw_*` variable that is not ours to read has an influence."""

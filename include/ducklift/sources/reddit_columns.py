@@ -1,4 +1,4 @@
-"""The typed columns of `reddit.posts`: what people query. Everything else of a post stays in its `raw` column."""
+"""The typed columns of `reddit.posts` and `reddit.comments`: what people query. All the rest stays in the `raw` column."""
 
 from __future__ import annotations
 
@@ -34,5 +34,23 @@ POSTS = TableDefaults(
         *_columns("boolean", "locked", "stickied", "pinned", "archived", "contest_mode", "quarantine"),
         *_columns("varchar", "removed_by_category", "crosspost_parent", "post_hint", "thumbnail", "distinguished", "suggested_sort"),
         *_columns("varchar", "author_fullname", "author_flair_text", "subreddit_id", "subreddit_type", "link_flair_template_id"),
+    ),
+)
+
+COMMENTS = TableDefaults(
+    table="comments",
+    primary_key=("name",),
+    record_column="raw",
+    columns=(
+        ColumnSpec(name="name", type="varchar", nullable=False),
+        *_columns("varchar", "id", "link_id", "parent_id"),
+        *_columns("bigint", "depth"),
+        *_columns("varchar", "subreddit", "author", "body", "permalink"),
+        *_columns("bigint", "score", "ups", "controversiality", "gilded", "total_awards_received"),
+        _CREATED_AT,
+        _EDITED_AT,
+        _WAS_EDITED,
+        *_columns("boolean", "is_submitter", "stickied", "locked", "score_hidden", "archived", "collapsed"),
+        *_columns("varchar", "distinguished", "collapsed_reason", "author_fullname", "author_flair_text", "subreddit_id"),
     ),
 )
