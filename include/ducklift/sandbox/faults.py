@@ -12,6 +12,9 @@ answer. Kinds, and what each does:
 | `malformed_json` | status 200 and half a JSON document, with a Content-Length that fits |
 | `empty_body` | status 200 and no body |
 | `empty_page` | a listing without items whose cursor points on |
+| `nothing_found` | a listing without items and without a cursor |
+| `others_found` | a listing with items that were not asked for (only from `info`) |
+| `all_gone` | the normal page; every post looks as if it had been taken down |
 | `stuck_cursor` | the page asked for, whose cursor is the one that was sent (only with a cursor) |
 | `repeated_page` | the page before once more, whose cursor is the one that was sent (only with a cursor) |
 | `shifted_page` | a page that starts `shift` items too early, as when items moved down meanwhile (only with a cursor) |
@@ -30,7 +33,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Endpoint = Literal["token", "listing", "info", "about", "any"]
+Endpoint = Literal["token", "listing", "info", "about", "user", "search", "comments", "morechildren", "any"]
 FaultKind = Literal[
     "status",
     "reset_before_body",
@@ -39,6 +42,9 @@ FaultKind = Literal[
     "malformed_json",
     "empty_body",
     "empty_page",
+    "nothing_found",
+    "others_found",
+    "all_gone",
     "stuck_cursor",
     "repeated_page",
     "shifted_page",

@@ -19,13 +19,17 @@ from urllib.parse import parse_qsl
 import orjson
 
 from ducklift.sandbox.clock import SandboxClock
+from ducklift.sandbox.comments import post_id_of, render_comment
 from ducklift.sandbox.communities import COMMUNITIES, Community
+from ducklift.sandbox.discussions import Discussion, comment_limit
 from ducklift.sandbox.faults import Endpoint, Fault, FaultScript
+from ducklift.sandbox.finding import SEARCH_CAP, found_posts, order_found, submitted
 from ducklift.sandbox.firehose import FIREHOSE, Firehose
 from ducklift.sandbox.keys import SandboxKeys
 from ducklift.sandbox.listings import LISTINGS, PageRequest, cut_page, items_too_early, listing_document, order
 from ducklift.sandbox.posts import Archive, Post
 from ducklift.sandbox.quota import Quota
+from ducklift.sandbox.spoiling import spoil
 from ducklift.sandbox.submissions import escape_strings, render, utc_text
 
 TOKEN_LIFETIME_S = 86_400
@@ -36,9 +40,16 @@ REFUSED: Mapping[str, tuple[int, str]] = {
     "banned_example": (404, "banned"),
     "quarantined_example": (403, "quarantined"),
 }
+SUSPENDED_USER = "suspended_example"
 SUBREDDIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{1,20}")
 LISTING_PATH = re.compile(rf"/r/([^/]+)/({'|'.join(LISTINGS)})(?:\.json)?")
+USER_PATH = re.compile(r"/user/([^/]+)/submitted(?:\.json)?")
+SEARCH_PATH = re.compile(r"(?:/r/([^/]+))?/search(?:\.json)?")
+COMMENTS_PATH = re.compile(r"(?:/r/([^/]+))?/comments/([a-z0-9]+)(?:/[^/]*)?/?(?:\.json)?")
 ABOUT_PATH = re.compile(r"/r/([^/]+)/about(?:\.json)?")
+_ROUTES: Mapping[Endpoint, re.Pattern[str]] = {
+    "listing": LISTING_PATH, "user": USER_PATH, "search": SEARCH_PATH, "comments": COMMENTS_PATH, "about": ABOUT_PATH,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -155,12 +166,58 @@ class RedditApi:
         if request.method not in ("GET", "HEAD"):
             return _error(405)
         if endpoint == "info":
-            return self._info(request)
+            return self._info(request, fault)
         if endpoint == "listing" and subreddit:
             return self._listing(request, subreddit, fault)
         if endpoint == "about" and subreddit:
             return self._about(request, subreddit)
+        if endpoint in ("user", "search"):
+            return self._found(request, endpoint, subreddit, fault)
+        if endpoint == "comments":
+            return self._comments(request)
+        if endpoint == "morechildren":
+            return self._more(request)
         return _error(404)
+
+    def _found(self, request: Request, endpoint: Endpoint, subject: str | None, fault: Fault | None) -> Answer:
+        """Answer with a user's posts, or with those that a search finds."""
+        now, wanted = self._clock.now().timestamp(), PageRequest.from_query(request.query, self._options.page_size_cap)
+        everything = self._archive.posts(now)
+        if endpoint == "user":
+            if (subject or "").lower() == SUSPENDED_USER:
+                return _error(403)
+            posts, cap = submitted(subject or "", everything), self._options.listing_cap
+            if not posts:
+                return _error(404)
+        else:
+            inside = self._community(subject, "search").name if subject else None
+            posts, cap = found_posts(request.query.get("q", ""), everything, inside), SEARCH_CAP
+        ordered, rank = order_found(request.query.get("sort", "new"), request.query.get("t", "all"), posts, now)
+        anchor = self._archive.find(wanted.after, now) if wanted.after else None
+        page = cut_page(ordered[:cap], rank, anchor, wanted, items_too_early(fault, wanted))
+        document = listing_document([render(post, self._archive, now) for post in page.posts], page.after, page.before)
+        spoil(fault, wanted, document["data"])
+        return _json(200, document, request)
+
+    def _comments(self, request: Request) -> Answer:
+        now, match = self._clock.now().timestamp(), COMMENTS_PATH.fullmatch(request.path)
+        if match and match[1]:
+            self._community(match[1], "comments")
+        post = self._archive.find(f"t3_{match[2]}", now) if match else None
+        if post is None or not _in_info(post, now):
+            return _error(404)
+        discussion = Discussion(post, now, request.query.get("sort", "confidence"))
+        page = discussion.page(self._archive, comment_limit(request.query), request.query.get("comment"))
+        return _error(404) if page is None else _json(200, page, request)
+
+    def _more(self, request: Request) -> Answer:
+        now, query = self._clock.now().timestamp(), request.query
+        post = self._archive.find(query.get("link_id", ""), now)
+        ids = [each for each in query.get("children", "").split(",") if each]
+        if query.get("api_type") != "json" or post is None or not ids or len(ids) > INFO_IDS_CAP:
+            return _json(200, {"json": {"errors": [["BAD_REQUEST", "that is no request for more comments", "children"]]}}, request)
+        things = Discussion(post, now, query.get("sort", "confidence")).more(ids)
+        return _json(200, {"json": {"errors": [], "data": {"things": things}}}, request)
 
     def _token(self, request: Request) -> Answer:
         if request.method != "POST":
@@ -197,7 +254,7 @@ class RedditApi:
         if subreddit.lower() == FIREHOSE and self._firehose is not None and fault is None:
             return Answer(200, self._firehose.page(wanted))
         document = self._listing_document(subreddit, listing, request.query.get("t", "day"), wanted, fault)
-        _spoil(fault, wanted, document["data"])
+        spoil(fault, wanted, document["data"])
         return _json(200, document, request)
 
     def _listing_document(self, subreddit: str, listing: str, time_filter: str, wanted: PageRequest, fault: Fault | None) -> dict[str, Any]:
@@ -213,15 +270,27 @@ class RedditApi:
         page = cut_page(ordered[: self._options.listing_cap], rank, anchor, wanted, items_too_early(fault, wanted))
         return listing_document([render(post, self._archive, now) for post in page.posts], page.after, page.before)
 
-    def _info(self, request: Request) -> Answer:
+    def _info(self, request: Request, fault: Fault | None) -> Answer:
         now = self._clock.now().timestamp()
         names = [name.strip() for name in request.query.get("id", "").split(",")][:INFO_IDS_CAP]
         found = [post for name in names if (post := self._archive.find(name, now)) and _in_info(post, now)]
         document = listing_document([render(post, self._archive, now) for post in found], None, None)
+        document["data"]["children"] += self._known_comments(names, now)
         if self._firehose is not None:
             document["data"]["children"] += [orjson.loads(thing) for thing in self._firehose.things(names)]
-            document["data"]["dist"] = len(document["data"]["children"])
+        document["data"]["dist"] = len(document["data"]["children"])
+        if fault is not None and fault.kind == "others_found":
+            document["data"]["children"] = [{"kind": "t3", "data": render(self._archive.posts(now)[0], self._archive, now)}]
+        spoil(fault, PageRequest(INFO_IDS_CAP, None, None), document["data"])
         return _json(200, document, request)
+
+    def _known_comments(self, names: Sequence[str], now: float) -> list[dict[str, Any]]:
+        found = []
+        for name in (name.removeprefix("t1_") for name in names if name.startswith("t1_")):
+            post = self._archive.find(f"t3_{post_id_of(name)}", now)
+            comments = Discussion(post, now).comments if post else []
+            found += [{"kind": "t1", "data": render_comment(each, now)} for each in comments if each.id == name]
+        return found
 
     def _about(self, request: Request, subreddit: str) -> Answer:
         community = self._community(subreddit, "about")
@@ -273,10 +342,11 @@ def _route(path: str) -> tuple[Endpoint | None, str | None]:
         return "token", None
     if path.removesuffix(".json") == "/api/info":
         return "info", None
-    if match := LISTING_PATH.fullmatch(path):
-        return "listing", match[1]
-    if match := ABOUT_PATH.fullmatch(path):
-        return "about", match[1]
+    if path.removesuffix(".json") == "/api/morechildren":
+        return "morechildren", None
+    for endpoint, form in _ROUTES.items():
+        if match := form.fullmatch(path):
+            return endpoint, match[1]
     return None, None
 
 
@@ -314,23 +384,6 @@ def _fault_on_top(fault: Fault | None, answer: Answer) -> Answer:
         laid_over = {**answer.headers, **{name.lower(): value for name, value in fault.headers.items()}}
         return replace(answer, headers={name: value for name, value in laid_over.items() if value is not None})
     return answer
-
-
-def _spoil(fault: Fault | None, wanted: PageRequest, data: dict[str, Any]) -> None:
-    """Apply a fault of a listing's content to its `data`, in place."""
-    if fault is None:
-        return
-    children = data["children"]
-    if fault.kind in ("stuck_cursor", "repeated_page"):
-        data["after"] = wanted.after
-    elif fault.kind == "empty_page":
-        data.update(after=data["after"] or (children[-1]["data"]["name"] if children else wanted.after), children=[], dist=0)
-    elif fault.kind == "null_author":
-        for child in children[::3]:
-            child["data"]["author"] = None
-    elif fault.kind == "missing_fields":
-        for child in children[::3]:
-            child["data"] = {name: child["data"][name] for name in ("id", "name", "created_utc")}
 
 
 def _json(status: int, document: Any, request: Request | None = None) -> Answer:

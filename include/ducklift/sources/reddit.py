@@ -214,14 +214,14 @@ class RedditSource(Source):
             return Listing(f"r/{stream.subject}/new", self.page_size, self.listing_cap, incremental=False)
         timed = self.listing in TIMED_LISTINGS
         told = {"listing": self.listing, "time_filter": self.time_filter if timed else None}
-        params = {"t": self.time_filter} if timed else {}
+        params: dict[str, str] = {"t": self.time_filter} if timed else {}
         path = f"r/{stream.subject}/{self.listing}"
         if stream.kind == "user":
             path, params = f"user/{stream.subject}/submitted", {"sort": self.listing, **params}
         return Listing(path, self.page_size, self.listing_cap, incremental, self.limit, params, told)
 
     def _found_by(self, search: Search, incremental: bool) -> Listing:
-        params = {"q": search.query, "sort": search.sort, "t": search.time_filter, "type": "link"}
+        params: dict[str, str] = {"q": search.query, "sort": search.sort, "t": search.time_filter, "type": "link"}
         path = "search"
         if search.subreddit is not None:
             if not SUBREDDIT.fullmatch(search.subreddit):

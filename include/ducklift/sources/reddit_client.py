@@ -71,7 +71,7 @@ class RedditClient:
         return self.ask(stream, path, params, parse_listing)
 
     def ask(self, stream: str, path: str, params: Mapping[str, str | int], parse: Callable[[Any], Parsed]) -> Parsed:
-        """Return what `parse` makes of one answer, asking again within the limits of the patience; it raises `Fault` for what makes no sense.
+        """Return what `parse` makes of one answer, asking again within the patience; it raises `Fault` for what makes no sense.
 
         Raises `StreamRefused`, `ConfigurationError` (the keys), `SourceThrottled`, `SourceUnavailable`, or `ExtractionIncomplete` when what
         came made no sense until the end.
@@ -87,7 +87,8 @@ class RedditClient:
             reraise=True,
         )
         try:
-            return repeating(self._ask_once, stream, path, params, parse)
+            found: Parsed = repeating(self._ask_once, stream, path, params, parse)
+            return found
         except Fault as fault:
             # Not chained: a fault's own causes may hold the request and its keys.
             raise self._last_word(stream, fault) from None

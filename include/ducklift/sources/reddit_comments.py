@@ -107,7 +107,7 @@ class CommentReading:
 
     def _first_page(self, post: str) -> list[Record]:
         self.spent += 1
-        params = {"limit": self.wanted.per_page, "sort": self.wanted.sort, "raw_json": 1}
+        params: dict[str, str | int] = {"limit": self.wanted.per_page, "sort": self.wanted.sort, "raw_json": 1}
         try:
             branches = self.client.ask(self.request.stream, f"comments/{post}", params, lambda answer: parse_page(answer, post))
         except StreamRefused:
@@ -125,12 +125,23 @@ class CommentReading:
         asked, rest = more.ids[:MORE_PER_REQUEST], more.ids[MORE_PER_REQUEST:]
         if rest:
             self.left.appendleft((post, replace(more, ids=rest, count=max(more.count - len(asked), len(rest)))))
-        params = {"api_type": "json", "link_id": f"t3_{post}", "children": ",".join(asked), "sort": self.wanted.sort, "raw_json": 1}
+        params: dict[str, str | int] = {
+            "api_type": "json",
+            "link_id": f"t3_{post}",
+            "children": ",".join(asked),
+            "sort": self.wanted.sort,
+            "raw_json": 1,
+        }
         found = self.client.ask(self.request.stream, "api/morechildren", params, parse_more)
         return self._taken(post, found, replace(more, ids=asked))
 
     def _deeper(self, post: str, more: More) -> list[Record]:
-        params = {"limit": self.wanted.per_page, "sort": self.wanted.sort, "comment": more.parent.removeprefix("t1_"), "raw_json": 1}
+        params: dict[str, str | int] = {
+            "limit": self.wanted.per_page,
+            "sort": self.wanted.sort,
+            "comment": more.parent.removeprefix("t1_"),
+            "raw_json": 1,
+        }
         found = self.client.ask(self.request.stream, f"comments/{post}", params, lambda answer: parse_page(answer, post))
         # A page of its own counts depths from its first comment on.
         by = more.depth - 1 - next((record.get("depth") or 0 for record in found.records if record.get("name") == more.parent), 0)
