@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 Cursor = int | float | str
+Epoch = Literal["s", "ms", "us", "ns"]
+PER_SECOND: dict[Epoch, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+def cursor_at(moment: datetime, epoch: Epoch | None) -> Cursor:
+    """Return a moment as a cursor: a number counted since 1970 in the unit `epoch`, or ISO 8601 in UTC where it is None."""
+    if epoch is None:
+        return moment.astimezone(UTC).isoformat()
+    since_1970 = moment - datetime.fromtimestamp(0, UTC)
+    return since_1970 // timedelta(microseconds=1) * PER_SECOND[epoch] // 10**6
 
 
 def behind(watermark: Cursor, overlap_s: int) -> Cursor:

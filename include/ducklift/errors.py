@@ -34,6 +34,7 @@ DuckliftError
 └── Retryable                    wait, then run again; the CLI answers 3
     ├── SourceThrottled          429; `retry_after_s` when the source said so
     ├── SourceUnavailable        5xx, resets, time-outs, answers that make no sense
+    ├── SliceNotOver             the interval still runs: what comes until its end would be missed
     ├── ExtractionIncomplete     the listing ended without reason; nothing was kept
     ├── LakeUnavailable          5xx, throttling, resets, time-outs
     ├── WarehouseBusy            another process holds the file
@@ -45,6 +46,7 @@ DuckliftError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -365,6 +367,14 @@ class SourceThrottled(Retryable):
 
 class SourceUnavailable(Retryable):
     """The source does not answer, or not sensibly."""
+
+
+class SliceNotOver(Retryable):
+    """What an interval holds was asked for before it ended; nothing was read, so that nothing is missed."""
+
+    def __init__(self, stream: str, start: datetime, end: datetime) -> None:
+        self.ends_at = end
+        super().__init__(f"{stream}: the interval from {start:%F %R} UTC ends at {end:%F %R} UTC. Run it again after that.")
 
 
 class ExtractionIncomplete(Retryable):

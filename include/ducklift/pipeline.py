@@ -13,13 +13,13 @@ from typing import Any
 from ducklift import __version__
 from ducklift.batches import greatest_cursor
 from ducklift.cursors import Cursor, latest
-from ducklift.errors import DuckliftError, ManifestMissing, SpoolMissing
+from ducklift.errors import DuckliftError, ManifestMissing, SliceNotOver, SpoolMissing
 from ducklift.failpoints import reach
 from ducklift.known_records import known_keys
 from ducklift.lake.commits import fix_slice
 from ducklift.lake.filesystem import ensure_lake, open_lake
 from ducklift.lake.layout import manifest_key, slice_key
-from ducklift.lake.manifest import Manifest, read_manifest, sha256_of
+from ducklift.lake.manifest import Manifest, Slice, read_manifest, sha256_of
 from ducklift.lake.order import commit_package
 from ducklift.lake.privacy import Privacy
 from ducklift.lake.spool import SpoolWriter
@@ -41,7 +41,8 @@ def extract(pipeline: Pipeline, stream: str, run: Run, settings: Settings, on_pr
     """Read one slice of one stream into a spool package and return the package's path.
 
     A load whose manifest is in the lake already is not extracted again: the path then names it for `upload`, which finds the manifest.
-    `on_progress` is told the number of records so far. Raises the source's errors, `DiskFull`, and the lake's errors.
+    `on_progress` is told the number of records so far. Raises `SliceNotOver` when the records of an interval are asked for before it
+    ended, the source's errors, `DiskFull`, and the lake's errors.
     """
     lake = open_lake(settings)
     ensure_lake(lake)
@@ -51,6 +52,8 @@ def extract(pipeline: Pipeline, stream: str, run: Run, settings: Settings, on_pr
     landed = spool.package(PackageName(spec.name, load_id), "landed")
     if plan.landed:
         return landed
+    if plan.slice.window and plan.slice.end > datetime.now(UTC):
+        raise SliceNotOver(stream, plan.slice.start, plan.slice.end)
     fixed = replace(plan, slice=fix_slice(lake, slice_key(spec.name, load_id), plan.slice))
     reach("extract.slice_fixed")
     try:
@@ -75,7 +78,7 @@ def _into_package(
     reached: Cursor | None = None
     batches = iter(pipeline.source.read(_request(pipeline, plan, settings), settings, report))
     first = next(batches, None)
-    facts = pipeline.file_facts(slice_.stream, spec, slice_.load_id, slice_.start, first)
+    facts = pipeline.file_facts(slice_.stream, spec, slice_.load_id, slice_.start, first, slice_.partition)
     with SpoolWriter(spool, pipeline.raw_layout, facts, Privacy(spec.columns, settings)) as writer:
         for batch in batches if first is None else chain([first], batches):
             if spec.incremental:
@@ -98,6 +101,8 @@ def _request(pipeline: Pipeline, plan: Plan, settings: Settings) -> SliceRequest
         slice_.cursor_from,
         slice_.cursor_to,
         incremental.cursor if incremental else None,
+        slice_.window,
+        slice_.partition,
     )
     wanted = pipeline.source.wanted_keys(slice_.stream)
     return replace(request, known=partial(known_keys, open_lake(settings), plan.spec, wanted, settings)) if wanted else request
@@ -127,7 +132,7 @@ def _manifest(
         size_bytes=sum(file.size_bytes for file in writer.files),
         extracted_at=extracted_at,
         extractor=f"ducklift {__version__} {pipeline.source.type}",
-        moves_watermark=plan.spec.incremental is not None and report.ordered_and_complete,
+        moves_watermark=plan.spec.incremental is not None and report.ordered_and_complete and not plan.slice.window,
         gap=report.gap,
         request=report.request,
         retries=report.retries,

@@ -141,9 +141,11 @@ class Pipeline(Spec):
         arrow = self.source.yields_tables if first is None else not isinstance(first, list)
         return "parquet" if arrow and self.nested != "tables" else "jsonl.gz"
 
-    def file_facts(self, stream: str, spec: TableSpec, load_id: str, slice_start: datetime, first: Batch | None = None) -> FileFacts:
+    def file_facts(
+        self, stream: str, spec: TableSpec, load_id: str, slice_start: datetime, first: Batch | None = None, partition: str | None = None
+    ) -> FileFacts:
         """Return what the keys of one load's files are made of."""
-        return FileFacts(spec.name, self.name, stream, load_id, slice_start, self.format_of(first))
+        return FileFacts(spec.name, self.name, stream, load_id, slice_start, self.format_of(first), partition)
 
     def streams(self) -> Sequence[str]:
         """Return the names of all configured streams, in the file's order."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from ducklift.cursors import behind
+from ducklift.cursors import behind, cursor_at, latest
 from ducklift.errors import LakeRefused
 from ducklift.lake.commits import LOAD, Snapshot
 from ducklift.lake.layout import manifest_key, slice_key
@@ -17,7 +17,7 @@ from ducklift.lake.manifest import Slice, compact_utc, retry_load_id
 from ducklift.lake.order import current_snapshot
 from ducklift.lake.store import Store
 from ducklift.pipeline_file import Pipeline
-from ducklift.specs import TableSpec
+from ducklift.specs import Incremental, TableSpec
 
 Mode = Literal["new", "reextract", "full_refresh"]
 
@@ -29,6 +29,8 @@ class Run:
     A scheduled or backfilled run is named by its slice (`by_slice`), so that running the same slice again finds the same load; a manual
     run is named by its run id. `facts` go into the manifest (Airflow's DAG, run and try). `mode` is `reextract` to read a slice anew and
     put it in the place of its earlier loads, or `full_refresh` to read from the beginning, in the place of all earlier loads of the stream.
+    `window` asks for the records of the slice itself rather than for what is new since the watermark, where the source can tell them
+    apart. `partition` is the key of the partition that the run stands for.
     """
 
     run_id: str
@@ -37,6 +39,8 @@ class Run:
     by_slice: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
     mode: Mode = "new"
+    window: bool = False
+    partition: str | None = None
 
     @classmethod
     def now(cls, mode: Mode = "new") -> Run:
@@ -46,8 +50,8 @@ class Run:
 
     @classmethod
     def of_interval(cls, start: datetime, end: datetime, mode: Mode = "new") -> Run:
-        """Return the run of one slice of time, named by it: the same that a schedule has for this interval."""
-        return cls(run_id=uuid.uuid4().hex, slice_start=start, slice_end=end, by_slice=True, mode=mode)
+        """Return the run of one slice of time, named by it: the same that a backfill has for this interval."""
+        return cls(run_id=uuid.uuid4().hex, slice_start=start, slice_end=end, by_slice=True, mode=mode, window=True)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Plan:
     def as_dict(self, lake: Store, pipeline: Pipeline) -> dict[str, Any]:
         """Return the plan as plain JSON, for people and programs that want to see it before it happens."""
         known, layout = self.known, pipeline.raw_layout
-        facts = pipeline.file_facts(self.slice.stream, self.spec, self.load_id, self.slice.start)
+        facts = pipeline.file_facts(self.slice.stream, self.spec, self.load_id, self.slice.start, partition=self.slice.partition)
         dates = tuple("*" for _ in layout.partition([None] * len(layout.record_fields))) if layout.record_fields else ()
         loaded = any(load["load_id"] == self.load_id for load in known.loads) if known else False
         state = "already_loaded" if loaded else "landed" if self.landed else "new"
@@ -85,6 +89,9 @@ class Plan:
             "slice_end": self.slice.end.isoformat(),
             "watermark": self.slice.watermark,
             "cursor_from": self.slice.cursor_from,
+            "cursor_to": self.slice.cursor_to,
+            "window": self.slice.window,
+            "partition": self.slice.partition,
             "supersedes": list(self.supersedes),
             "replaces_stream": self.replaces_stream,
             "raw": lake.url_of(layout.key(facts, "*", dates)),
@@ -182,9 +189,17 @@ def _new_slice(pipeline: Pipeline, stream: str, run: Run, load_id: str, known: S
         wanted["parent_load"] = next(
             (each["load_id"] for each in known.loads if each["stream"] == stream and each.get("kind", LOAD) == LOAD), None
         )
-    if spec.incremental and pipeline.source.stream_uses_watermark(stream):
+    if spec.incremental and run.window and run.mode != "full_refresh" and pipeline.source.reads_windows():
+        wanted |= _window(spec.incremental, run)
+    elif spec.incremental and pipeline.source.stream_uses_watermark(stream):
         watermark = known.watermark_of(pipeline.name, stream) if known is not None and run.mode != "full_refresh" else None
         wanted["watermark"] = watermark
         wanted["cursor_from"] = spec.incremental.initial if watermark is None else behind(watermark, spec.incremental.overlap_s)
         wanted["cursor_to"] = spec.incremental.end
-    return Slice(load_id=load_id, pipeline=pipeline.name, stream=stream, start=run.slice_start, end=run.slice_end, **wanted)
+    return Slice(load_id=load_id, pipeline=pipeline.name, stream=stream, start=run.slice_start, end=run.slice_end, partition=run.partition, **wanted)
+
+
+def _window(incremental: Incremental, run: Run) -> dict[str, Any]:
+    first, behind_last = (cursor_at(moment, incremental.epoch) for moment in (run.slice_start, run.slice_end))
+    capped = incremental.end is not None and latest(incremental.end, behind_last) == behind_last
+    return {"window": True, "cursor_from": first, "cursor_to": incremental.end if capped else behind_last}

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ducklift.cursors import Epoch
+
 Disposition = Literal["append", "replace", "merge", "insert_only", "scd2"]
 PiiTreatment = Literal["hash", "redact", "drop"]
 ContractMode = Literal["evolve", "freeze", "quarantine"]
@@ -136,6 +138,7 @@ class Incremental(Spec):
     overlap_s: int = Field(default=0, alias="overlap", ge=0, description="Read this far back behind the watermark, e.g. '48h'.")
     initial: int | float | str | None = Field(default=None, description="Where the first extraction starts.")
     end: int | float | str | None = Field(default=None, description="Records at or beyond this cursor are not read.")
+    epoch: Epoch | None = Field(default=None, description="What a cursor that is a number counts since 1970; absent: dates are texts.")
     null_cursor: Literal["load", "quarantine", "fail"] = Field(default="load", description="What becomes of records without a cursor.")
 
     _seconds = field_validator("overlap_s", mode="before")(seconds)

@@ -27,7 +27,8 @@ class CommitRecord(Spec):
     """One commit to a table: a whole row of the ledger, so that a rebuild writes it as it was. Nothing in it is computed again.
 
     `kind` tells what changed the table's state. `supersedes` names loads whose effect this one removed; `replaces_stream` says that it
-    removed every earlier load of its stream. `columns` holds the table's columns and types, and `schema_changes` what was recorded of them,
+    removed every earlier load of its stream. `reached` is the greatest cursor of a load that could not move the watermark, since it read one
+    interval by itself: a reading that comes to it later tells what it finds there again. `columns` holds the table's columns and types, and `schema_changes` what was recorded of them,
     when this commit changed them.
     """
 
@@ -61,6 +62,7 @@ class CommitRecord(Spec):
     gap: tuple[Cursor, Cursor] | None = None
     supersedes: tuple[str, ...] = ()
     replaces_stream: bool = False
+    reached: Cursor | None = None
     target: str = "warehouse"
     columns: dict[str, str] | None = None
     spec: dict[str, Any]

@@ -23,7 +23,8 @@ Format = Literal["jsonl", "jsonl.gz", "jsonl.zst", "csv", "csv.gz", "csv.zst", "
 class Slice(Spec):
     """What one load is asked to bring, fixed and stored before extraction, so that every try asks for the same.
 
-    `parent_load` is the stream's load before it, as the table's snapshot told when the slice was fixed.
+    `parent_load` is the stream's load before it, as the table's snapshot told when the slice was fixed. `window` says that the cursor's
+    bounds are those of the interval and have nothing to do with the watermark. `partition` is the key of the partition it stands for.
     """
 
     load_id: str
@@ -34,6 +35,8 @@ class Slice(Spec):
     watermark: Cursor | None = None
     cursor_from: Cursor | None = None
     cursor_to: Cursor | None = None
+    window: bool = False
+    partition: str | None = None
     parent_load: str | None = None
     request: dict[str, Any] = Field(default_factory=dict)
 

@@ -34,12 +34,18 @@ class FileFacts:
     load_id: str
     slice_start: datetime
     extension: str
+    partition: str | None = None
     extras: Mapping[str, str] = field(default_factory=dict)
 
 
 def slug(text: str) -> str:
     """Return a stream's name as a path may carry it: lower case, with a hyphen for whatever is no letter, digit or underscore."""
     return re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-_") or "stream"
+
+
+def _partition(facts: FileFacts) -> str:
+    safe = re.sub(r"[^A-Za-z0-9_.=+@,~-]+", "-", facts.partition or "").lstrip("_.-")[:100]
+    return safe or _day(facts)
 
 
 def _epoch(facts: FileFacts) -> str:
@@ -65,6 +71,7 @@ PLACEHOLDERS: dict[str, Callable[[FileFacts], str]] = {
     "load_package_timestamp": _epoch,
     "curr_date": _day,
     "date": _day,
+    "partition": _partition,
 }
 
 

@@ -51,8 +51,9 @@ class SliceRequest:
 
     `watermark` is the greatest cursor value that was loaded, `cursor_from` the same less the overlap: read down to it. Both are None on a
     first run and whenever the reading neither uses nor moves the watermark. `cursor_to` is where the reading ends: records at or beyond
-    it are not wanted. `cursor` is the name of the records' field that holds these values. `known` yields the keys that the stream asked to
-    be told (see `Source.wanted_keys`), newest first.
+    it are not wanted. `cursor` is the name of the records' field that holds these values. With `window` the two bounds are those of the
+    interval (`Source.reads_windows`), whatever was loaded before. `partition` is the run's partition key, None for a run without one.
+    `known` yields the keys that the stream asked to be told (see `Source.wanted_keys`), newest first.
     """
 
     stream: str
@@ -63,6 +64,8 @@ class SliceRequest:
     cursor_to: Cursor | None = None
     cursor: str | None = None
     known: Callable[[], Iterable[list[str]]] = _nothing_known
+    window: bool = False
+    partition: str | None = None
 
 
 @dataclass
@@ -126,6 +129,13 @@ class Source(Spec):
         """Return which of the table's records the stream reads again by their keys; None when it needs to know of none."""
         del stream
         return None
+
+    def reads_windows(self) -> bool:
+        """Return whether a reading can be bounded on both sides, from `cursor_from` up to but without `cursor_to`.
+
+        A run that stands for an interval (a partition, a backfill) then reads that interval, and neither reads nor moves the watermark.
+        """
+        return False
 
     def options_schema(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the JSON Schemas of what a person may choose at trigger time, by option name, each with its default."""

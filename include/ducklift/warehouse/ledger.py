@@ -17,7 +17,7 @@ from ducklift.warehouse.connect import Warehouse
 from ducklift.warehouse.identifiers import quote_identifier, quote_table
 
 # The ledger's columns are the commit record's fields but its version; `superseded_by` is told by the records that came later.
-_COLUMNS = tuple(name for name in CommitRecord.model_fields if name not in ("commit_version", "schema_changes"))
+_COLUMNS = tuple(name for name in CommitRecord.model_fields if name not in ("commit_version", "schema_changes", "reached"))
 _CHANGE = ("table", "column", "change", "type_before", "type_after", "field", "variant_of")
 _JSON_COLUMNS = ("watermark", "gap", "supersedes", "columns", "spec", "airflow", "warnings")
 _OF_TABLE = 'dataset = ? AND "table" = ?'
@@ -144,8 +144,15 @@ def commit_records(warehouse: Warehouse, table: TableName, after_sequence: int =
         values.update({name: parsed(values[name]) for name in _JSON_COLUMNS})
         if values["columns"] is not None:
             values["schema_changes"] = _schema_changes(warehouse, values["load_id"])
+        values["reached"] = _reached(warehouse, values["load_id"])
         found.append(CommitRecord.model_validate(values))
     return found
+
+
+def _reached(warehouse: Warehouse, load_id: str) -> Any:
+    """Return how far the rows of a load that left the watermark where it was go beyond all rows before it; None for any other load."""
+    found = warehouse.rows("SELECT nullif(highest, value) FROM _ducklift.watermark_moves WHERE load_id = ?", [load_id])
+    return parsed(found[0][0]) if found else None
 
 
 def _schema_changes(warehouse: Warehouse, load_id: str) -> list[dict[str, Any]]:

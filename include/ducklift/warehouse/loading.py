@@ -188,6 +188,7 @@ def _record(intake: Intake, summary: LoadSummary, brought: Brought, sequence: in
         gap=manifest.gap,
         supersedes=manifest.supersedes,
         replaces_stream=manifest.replaces_stream,
+        reached=manifest.greatest_cursor if manifest.slice.window else None,
         columns=brought.columns,
         spec=intake.plan.spec.model_dump(mode="json", by_alias=True),
         airflow=manifest.airflow,

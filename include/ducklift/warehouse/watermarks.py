@@ -18,8 +18,12 @@ def watermark(warehouse: Warehouse, pipeline: str, stream: str, table: TableName
 
 
 def highest_loaded(warehouse: Warehouse, manifest: Manifest) -> Cursor | None:
-    """Return the greatest watermark that a load's stream ever had: rows at or behind it may be in the table, also after a reset."""
-    return _pair(warehouse, [manifest.pipeline, manifest.stream, manifest.table.dataset, manifest.table.table])[1]
+    """Return how far the rows of a load's stream ever reached: those at or behind it may be in the table, also after a reset.
+
+    A load that brings one interval by itself may meet any of its rows there: others read it within a longer stretch.
+    """
+    highest = _pair(warehouse, [manifest.pipeline, manifest.stream, manifest.table.dataset, manifest.table.table])[1]
+    return latest(highest, manifest.greatest_cursor) if manifest.slice.window else highest
 
 
 def after_load(warehouse: Warehouse, manifest: Manifest, offered: Cursor | None) -> Cursor | None:
@@ -37,15 +41,15 @@ def after_load(warehouse: Warehouse, manifest: Manifest, offered: Cursor | None)
 
 
 def record(warehouse: Warehouse, commit: CommitRecord) -> None:
-    """Write the watermark that a commit's record tells; nothing when the commit did not move it."""
+    """Write the watermark that a commit's record tells, and how far its rows reach; nothing when it moved neither."""
     place = [commit.pipeline, commit.stream, commit.dataset, commit.table]
     value, highest = _pair(warehouse, place)
-    if commit.watermark == value:
+    if commit.watermark == value and latest(highest, commit.reached) == highest:
         return
     if commit.replaces_stream:
         highest = commit.watermark
     elif commit.kind != RESET:
-        highest = latest(highest, commit.watermark)
+        highest = latest(latest(highest, commit.watermark), commit.reached)
     row = [*place, commit.cursor, text(commit.watermark), text(highest), commit.load_id, commit.loaded_at, commit.sequence]
     warehouse.connection.execute("INSERT INTO _ducklift.watermark_moves VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
