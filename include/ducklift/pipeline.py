@@ -37,12 +37,19 @@ __all__ = ["Pipeline", "Run", "extract", "load", "load_id_for", "load_pipeline",
 OnStep = Callable[[str, str, int], None]
 
 
-def extract(pipeline: Pipeline, stream: str, run: Run, settings: Settings, on_progress: Callable[[int], None] | None = None) -> str:
+def extract(
+    pipeline: Pipeline,
+    stream: str,
+    run: Run,
+    settings: Settings,
+    on_progress: Callable[[int], None] | None = None,
+    on_slice: Callable[[Slice], None] | None = None,
+) -> str:
     """Read one slice of one stream into a spool package and return the package's path.
 
     A load whose manifest is in the lake already is not extracted again: the path then names it for `upload`, which finds the manifest.
-    `on_progress` is told the number of records so far. Raises `SliceNotOver` when the records of an interval are asked for before it
-    ended, the source's errors, `DiskFull`, and the lake's errors.
+    `on_slice` is told what is about to be read, `on_progress` the number of records so far. Raises `SliceNotOver` when the records of an
+    interval are asked for before it ended, the source's errors, `DiskFull`, and the lake's errors.
     """
     lake = open_lake(settings)
     ensure_lake(lake)
@@ -56,6 +63,8 @@ def extract(pipeline: Pipeline, stream: str, run: Run, settings: Settings, on_pr
         raise SliceNotOver(stream, plan.slice.start, plan.slice.end)
     fixed = replace(plan, slice=fix_slice(lake, slice_key(spec.name, load_id), plan.slice))
     reach("extract.slice_fixed")
+    if on_slice:
+        on_slice(fixed.slice)
     try:
         return _into_package(spool, pipeline, fixed, run, settings, on_progress)
     except FileNotFoundError:

@@ -13,7 +13,7 @@ from ducklift.cursors import behind, cursor_at, latest
 from ducklift.errors import LakeRefused
 from ducklift.lake.commits import LOAD, Snapshot
 from ducklift.lake.layout import manifest_key, slice_key
-from ducklift.lake.manifest import Slice, compact_utc, retry_load_id
+from ducklift.lake.manifest import Slice, compact_utc, read_manifest, retry_load_id
 from ducklift.lake.order import current_snapshot
 from ducklift.lake.store import Store
 from ducklift.pipeline_file import Pipeline
@@ -117,7 +117,7 @@ def plan_stream(lake: Store, pipeline: Pipeline, stream: str, run: Run) -> Plan:
     """Return what a run asks of one stream; reads the lake only, and leaves it as it is."""
     spec = pipeline.table_spec(stream)
     first = load_id_for(pipeline.name, stream, run)
-    load_id, earlier = _revision(lake, spec, first) if run.mode == "reextract" else (first, ())
+    load_id, earlier = _revision(lake, spec, first, run) if run.mode == "reextract" else (first, ())
     landed = lake.read(manifest_key(spec.name, load_id)) is not None
     known = current_snapshot(lake, spec.name, pipeline.target)
     return Plan(
@@ -146,17 +146,23 @@ def plan_pipeline(lake: Store, pipeline: Pipeline, run: Run) -> list[Plan]:
     return plans
 
 
-def _revision(lake: Store, spec: TableSpec, first: str) -> tuple[str, tuple[str, ...]]:
+def _revision(lake: Store, spec: TableSpec, first: str, run: Run) -> tuple[str, tuple[str, ...]]:
     """Return the load id of a slice's next extraction (`-r2`, `-r3` …) and those that landed before it.
 
-    One that was cut short before its manifest was put is taken up again.
+    One that was cut short before its manifest was put is taken up again, and so is one that this very run of a DAG landed: its tasks may
+    be repeated and cleared without reading once more.
     """
     earlier: list[str] = []
     load_id = first
-    while lake.size(manifest_key(spec.name, load_id)) is not None:
+    while (landed := lake.read(manifest_key(spec.name, load_id))) is not None and not _is_of(run, landed):
         earlier.append(load_id)
         load_id = f"{first}-r{len(earlier) + 1}"
     return load_id, tuple(landed for each in earlier for landed in _with_retries(lake, spec, each))
+
+
+def _is_of(run: Run, manifest: bytes) -> bool:
+    made_by = read_manifest(manifest, "a manifest").airflow
+    return "run_id" in run.facts and all(made_by.get(name) == run.facts[name] for name in ("dag_id", "run_id"))
 
 
 def _with_retries(lake: Store, spec: TableSpec, load_id: str) -> Iterator[str]:
@@ -184,7 +190,7 @@ def _first_slice(pipeline: Pipeline, stream: str, run: Run) -> Slice:
 
 def _new_slice(pipeline: Pipeline, stream: str, run: Run, load_id: str, known: Snapshot | None) -> Slice:
     spec = pipeline.table_spec(stream)
-    wanted: dict[str, Any] = {}
+    wanted: dict[str, Any] = {"partition": run.partition}
     if known is not None:
         wanted["parent_load"] = next(
             (each["load_id"] for each in known.loads if each["stream"] == stream and each.get("kind", LOAD) == LOAD), None
@@ -196,7 +202,7 @@ def _new_slice(pipeline: Pipeline, stream: str, run: Run, load_id: str, known: S
         wanted["watermark"] = watermark
         wanted["cursor_from"] = spec.incremental.initial if watermark is None else behind(watermark, spec.incremental.overlap_s)
         wanted["cursor_to"] = spec.incremental.end
-    return Slice(load_id=load_id, pipeline=pipeline.name, stream=stream, start=run.slice_start, end=run.slice_end, partition=run.partition, **wanted)
+    return Slice(load_id=load_id, pipeline=pipeline.name, stream=stream, start=run.slice_start, end=run.slice_end, **wanted)
 
 
 def _window(incremental: Incremental, run: Run) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 from dags_on_sandbox import PushedXComs, build_in, dag_run, stand_on
 
 from ducklift.errors import ConfigurationError, ListingGap, SourceThrottled, SourceUnavailable, SpoolMissing, StreamRefused
-from ducklift.orchestration.tasks import LONGEST_WAIT, WaitAsAsked, run_of
+from ducklift.orchestration.partitions import run_of
+from ducklift.orchestration.tasks import LONGEST_WAIT, WaitAsAsked
 from ducklift.pipeline import load_id_for
 from ducklift.sandbox import Fault, RedditOptions, Sandbox
 from ducklift.settings import load_settings

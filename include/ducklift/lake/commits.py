@@ -27,9 +27,9 @@ class CommitRecord(Spec):
     """One commit to a table: a whole row of the ledger, so that a rebuild writes it as it was. Nothing in it is computed again.
 
     `kind` tells what changed the table's state. `supersedes` names loads whose effect this one removed; `replaces_stream` says that it
-    removed every earlier load of its stream. `reached` is the greatest cursor of a load that could not move the watermark, since it read one
-    interval by itself: a reading that comes to it later tells what it finds there again. `columns` holds the table's columns and types, and `schema_changes` what was recorded of them,
-    when this commit changed them.
+    removed every earlier load of its stream. `columns` holds the table's columns and types, and `schema_changes` what was recorded of them,
+    when this commit changed them. `reached` is the greatest cursor of a load that left the watermark where it was, since it read one
+    interval by itself: a longer reading that comes there later meets its rows again.
     """
 
     commit_version: int = COMMIT_VERSION

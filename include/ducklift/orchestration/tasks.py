@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import RetryAction, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from ducklift.errors import ConfigurationError, SourceThrottled, Terminal
+from ducklift.errors import ConfigurationError, SliceNotOver, SourceThrottled, Terminal
 from ducklift.orchestration.connections import airflow_settings
-from ducklift.pipeline import Pipeline, Run, extract, load, upload
+from ducklift.orchestration.kept_state import mirror_load, slice_notes
+from ducklift.orchestration.partitions import REEXTRACT, Context, run_of
+from ducklift.pipeline import Pipeline, extract, load, upload
 from ducklift.summary import LAST
 
 if TYPE_CHECKING:
@@ -24,10 +26,6 @@ if TYPE_CHECKING:
 
     from ducklift.settings import Settings
 
-Context = Mapping[str, Any]
-
-# The run types whose runs stand for a slice of time, so that the slice names the load; every other run is named by its id.
-SLICED_RUNS = ("scheduled", "backfill")
 LONGEST_WAIT = timedelta(hours=1)
 ASSET_FACTS = (
     "state", "rows_extracted", "rows_inserted", "rows_updated", "rows_loaded", "rows_deleted", "rows_quarantined", "total_rows", "bytes",
@@ -36,10 +34,16 @@ ASSET_FACTS = (
 
 
 class WaitAsAsked(RetryPolicy):
-    """Retry a throttled task when the source said that it may come back; leave everything else to the task's own retries."""
+    """Retry a throttled task when the source said that it may come back, and one that was early when its interval has ended.
+
+    Everything else is left to the task's own delays.
+    """
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
-        """Return the source's own delay, an hour at most, or no opinion. How often is up to the task's `retries`."""
+        """Return the source's own delay, an hour at most, or until the interval's end, or no opinion. How often is up to `retries`."""
+        if isinstance(exception, SliceNotOver):
+            left = max(exception.ends_at - datetime.now(UTC), timedelta(0)) + timedelta(seconds=1)
+            return RetryDecision(action=RetryAction.RETRY, retry_delay=left, reason="The interval has not ended yet.")
         if not isinstance(exception, SourceThrottled) or exception.retry_after_s is None:
             return RetryDecision()
         delay = min(timedelta(seconds=max(exception.retry_after_s, 1)), LONGEST_WAIT)
@@ -55,39 +59,12 @@ def terminal_errors_fail() -> Iterator[None]:
         raise AirflowFailException(str(err)) from err
 
 
-def run_of(context: Context) -> Run:
-    """Return the pipeline's run for Airflow's.
-
-    A run without a logical date (triggered by hand or by an asset) has no data interval: its slice starts when it was due, and its id
-    names its loads. A partitioned run's slice starts at its partition's date.
-    """
-    dag_run = context.get("dag_run")
-    if dag_run is None:
-        return Run.now()
-    run_type = str(getattr(dag_run.run_type, "value", dag_run.run_type))
-    start = dag_run.data_interval_start or getattr(dag_run, "partition_date", None) or dag_run.run_after
-    task_instance = context.get("ti")
-    return Run(
-        run_id=dag_run.run_id,
-        slice_start=start,
-        slice_end=dag_run.data_interval_end or start,
-        by_slice=run_type in SLICED_RUNS,
-        facts={
-            "dag_id": dag_run.dag_id,
-            "run_id": dag_run.run_id,
-            "run_type": run_type,
-            "try_number": getattr(task_instance, "try_number", None),
-            "map_index": getattr(task_instance, "map_index", None),
-        },
-    )
-
-
 def chosen_stream(pipeline: Pipeline, stream: str, params: Mapping[str, Any]) -> tuple[Pipeline, str | None]:
     """Return the pipeline with the trigger form applied, and what `stream` is under it: None when it was not chosen.
 
     The form was checked when the run was triggered; all of it is checked again here. Raises `ConfigurationError`.
     """
-    chosen = pipeline.with_options(dict(params))
+    chosen = pipeline.with_options({name: value for name, value in params.items() if name != REEXTRACT})
     return chosen, chosen.source.effective_stream(stream)
 
 
@@ -106,7 +83,8 @@ def extract_stream(pipeline: Pipeline, stream: str, context: Context) -> str:
         chosen, effective = chosen_stream(pipeline, stream, context.get("params") or {})
         if effective is None:
             raise AirflowSkipException(f"{stream} was not chosen for this run.")
-        return extract(chosen, effective, run_of(context), airflow_settings())
+        notes = slice_notes(context)
+        return extract(chosen, effective, run_of(context), airflow_settings(), notes.progress, notes.slice)
 
 
 def upload_package(package_path: str, asset: Asset | None, context: Context) -> str:
@@ -129,6 +107,7 @@ def load_package(pipeline: Pipeline, manifest_url: str, asset: Asset, context: C
         summary = load(manifest_url, airflow_settings(), pipeline)
         values = {**summary.as_dict(), "gap": list(summary.gap) if summary.gap else None}
         tell_asset(context, asset, values)
+        mirror_load(context, asset, values)
         if summary.gap and "ti" in context:
             context["ti"].xcom_push(key="return_value", value=values)
         summary.raise_for_gap()
