@@ -110,8 +110,8 @@ def _request(pipeline: Pipeline, plan: Plan, settings: Settings) -> SliceRequest
         slice_.cursor_from,
         slice_.cursor_to,
         incremental.cursor if incremental else None,
-        slice_.window,
-        slice_.partition,
+        window=slice_.window,
+        partition=slice_.partition,
     )
     wanted = pipeline.source.wanted_keys(slice_.stream)
     return replace(request, known=partial(known_keys, open_lake(settings), plan.spec, wanted, settings)) if wanted else request

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from ducklift.cursors import behind, cursor_at, latest
-from ducklift.errors import LakeRefused
+from ducklift.cursors import Cursor, behind, cursor_at, latest
+from ducklift.errors import ConfigurationError, LakeRefused
 from ducklift.lake.commits import LOAD, Snapshot
 from ducklift.lake.layout import manifest_key, slice_key
 from ducklift.lake.manifest import Slice, compact_utc, read_manifest, retry_load_id
@@ -196,7 +196,7 @@ def _new_slice(pipeline: Pipeline, stream: str, run: Run, load_id: str, known: S
             (each["load_id"] for each in known.loads if each["stream"] == stream and each.get("kind", LOAD) == LOAD), None
         )
     if spec.incremental and run.window and run.mode != "full_refresh" and pipeline.source.reads_windows():
-        wanted |= _window(spec.incremental, run)
+        wanted |= _window(spec.incremental, run, known.watermark_of(pipeline.name, stream) if known else None)
     elif spec.incremental and pipeline.source.stream_uses_watermark(stream):
         watermark = known.watermark_of(pipeline.name, stream) if known is not None and run.mode != "full_refresh" else None
         wanted["watermark"] = watermark
@@ -205,7 +205,12 @@ def _new_slice(pipeline: Pipeline, stream: str, run: Run, load_id: str, known: S
     return Slice(load_id=load_id, pipeline=pipeline.name, stream=stream, start=run.slice_start, end=run.slice_end, **wanted)
 
 
-def _window(incremental: Incremental, run: Run) -> dict[str, Any]:
+def _window(incremental: Incremental, run: Run, watermark: Cursor | None) -> dict[str, Any]:
+    if incremental.epoch is None and any(isinstance(one, int | float) for one in (watermark, incremental.initial, incremental.end)):
+        raise ConfigurationError(
+            f"The cursor {incremental.cursor!r} is a number, and an interval of time is asked for: say what it counts since 1970, "
+            "for example incremental: {epoch: s} for seconds."
+        )
     first, behind_last = (cursor_at(moment, incremental.epoch) for moment in (run.slice_start, run.slice_end))
     capped = incremental.end is not None and latest(incremental.end, behind_last) == behind_last
     return {"window": True, "cursor_from": first, "cursor_to": incremental.end if capped else behind_last}

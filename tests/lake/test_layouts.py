@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ FACTS = FileFacts(TableName(dataset="reddit", table="posts"), "daily", "Python/n
 SHOWN = {
     "file_id": "abc", "dataset": "reddit", "schema_name": "reddit", "table": "posts", "table_name": "posts", "pipeline": "daily",
     "stream": "python-new", "load_id": "L1", "format": "jsonl", "timestamp": "1770091506", "timestamp_ms": "1770091506000",
-    "load_package_timestamp": "1770091506", "curr_date": "2026-02-03", "date": "2026-02-03",
+    "load_package_timestamp": "1770091506", "curr_date": "2026-02-03", "date": "2026-02-03", "partition": "2026-02-03",
     "YYYY": "2026", "YY": "26", "Y": "2026", "MMMM": "february", "MMM": "feb", "MM": "02", "M": "2", "DD": "03", "D": "3",
     "DDDD": "034", "DDD": "34", "HH": "04", "H": "4", "mm": "05", "m": "5", "ss": "06", "s": "6",
     "dddd": "tuesday", "ddd": "tue", "dd": "tu", "d": "2", "Q": "1",
@@ -41,6 +42,13 @@ def test_a_placeholder_becomes(placeholder: str, shown: str) -> None:
 
 def test_every_named_placeholder_stands_in_the_table_above() -> None:
     assert set(PLACEHOLDERS) - {"ext"} <= set(SHOWN)
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"), [("2026-02", "2026-02"), ("2026-02-03T04:00:00", "2026-02-03T04-00-00"), ("../_emea", "emea"), ("/", "2026-02-03")]
+)
+def test_a_partitions_key_is_shown_as_a_path_may_carry_it(key: str, shown: str) -> None:
+    assert Layout("raw/{dataset}/{table}/{partition}/{file_id}.{ext}").key(replace(FACTS, partition=key), "abc").split("/")[3] == shown
 
 
 def test_dates_are_those_of_the_slice_in_utc() -> None:
