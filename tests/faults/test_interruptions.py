@@ -124,7 +124,6 @@ def test_a_run_that_failed_at_a_boundary_and_is_cleared_ends_as_an_undisturbed_o
 
 
 SPAWNING = multiprocessing.get_context("forkserver")
-SPAWNING.set_forkserver_preload(["installations", "ducklift.warehouse.loading", "ducklift.lake.store", "fsspec.implementations.local"])
 
 
 def _work(project: Path, lake_url: str, environment: Mapping[str, str], number: int, value: Any, fail_at: str, answer: Any) -> None:

@@ -24,7 +24,6 @@ from ducklift.warehouse.rebuild import rebuild
 __all__ = ["listed_source_known"]
 
 SPAWNING = multiprocessing.get_context("forkserver")
-SPAWNING.set_forkserver_preload(["installations", "ducklift.warehouse.loading", "ducklift.lake.store", "fsspec.implementations.local"])
 LOADING = [point for point in FAILPOINTS if point.startswith("load.")]
 MOST_PASSES = 30
 

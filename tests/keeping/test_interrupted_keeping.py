@@ -21,7 +21,6 @@ from ducklift.lake.curated import read_curated
 from ducklift.sources.registry import SOURCE_TYPES
 
 SPAWNING = multiprocessing.get_context("forkserver")
-SPAWNING.set_forkserver_preload(["kept_lakes", "ducklift.warehouse.publishing", "ducklift.warehouse.checkpoints", "duckdb"])
 ORPHAN = "raw/nature/sightings/20260101T000000Z-0123abcd.0123456789ab.jsonl.gz"
 GC_POINTS = [point for point in KEEPING_FAILPOINTS if not point.startswith("publish.")]
 PUBLISH_POINTS = [point for point in KEEPING_FAILPOINTS if point.startswith("publish.")]
