@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ducklift.batches import Batch
+from ducklift.cursors import cursor_at, latest
 from ducklift.documents import Document, Place, read_document
 from ducklift.errors import ConfigurationError
 from ducklift.lake.manifest import Format
@@ -33,6 +34,15 @@ from ducklift.specs import (
     TableSpec,
     seconds,
 )
+
+END = "end"
+END_FIELD = {
+    "type": ["string", "null"],
+    "format": "date",
+    "title": "End",
+    "description": "Read nothing of this day (UTC) or later, for a quick first run; the next run goes on from there. Empty: to the end.",
+    "default": None,
+}
 
 
 def _source(value: Any) -> Any:
@@ -179,9 +189,32 @@ class Pipeline(Spec):
             }
         )
 
+    def options_schema(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the fields of the trigger form: the source's, and where it can stop at a cursor, the day before which it stops."""
+        fields = self.source.options_schema()
+        return {**({END: END_FIELD} if self.incremental and self.source.reads_windows() else {}), **fields}
+
     def with_options(self, options: Mapping[str, Any]) -> Pipeline:
         """Return the pipeline with trigger-form options applied, each checked again (they are hostile)."""
-        return self.model_copy(update={"source": self.source.with_options(options)}) if options else self
+        own = END in self.options_schema() and END not in self.source.options_schema()
+        of_source = {name: value for name, value in options.items() if not (own and name == END)}
+        chosen = self.model_copy(update={"source": self.source.with_options(of_source)}) if of_source else self
+        return ending_before(chosen, options[END]) if own and options.get(END) is not None else chosen
+
+
+def ending_before(pipeline: Pipeline, text: Any) -> Pipeline:
+    """Return the pipeline with `incremental.end` at the beginning of a day, in UTC; a day to come changes nothing."""
+    try:
+        day = datetime.combine(date.fromisoformat(text), time(), UTC)
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"end: {str(text)[:40]!r} is not a day: write it as 2026-01-31") from None
+    incremental = pipeline.incremental
+    if incremental is None or day > datetime.now(UTC):
+        return pipeline
+    end = cursor_at(day, incremental.epoch)
+    if incremental.end not in (None, "now"):
+        end = incremental.end if latest(incremental.end, end) == end else end
+    return pipeline.model_copy(update={"incremental": incremental.model_copy(update={"end": end})})
 
 
 def _tables_are_apart(pipeline: Pipeline) -> None:

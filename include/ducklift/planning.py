@@ -201,16 +201,26 @@ def _new_slice(pipeline: Pipeline, stream: str, run: Run, load_id: str, known: S
         watermark = known.watermark_of(pipeline.name, stream) if known is not None and run.mode != "full_refresh" else None
         wanted["watermark"] = watermark
         wanted["cursor_from"] = spec.incremental.initial if watermark is None else behind(watermark, spec.incremental.overlap_s)
-        wanted["cursor_to"] = spec.incremental.end
+        wanted["cursor_to"] = _end(spec.incremental, run, watermark)
     return Slice(load_id=load_id, pipeline=pipeline.name, stream=stream, start=run.slice_start, end=run.slice_end, **wanted)
 
 
 def _window(incremental: Incremental, run: Run, watermark: Cursor | None) -> dict[str, Any]:
+    first, behind_last = (_at(moment, incremental, watermark) for moment in (run.slice_start, run.slice_end))
+    end = _end(incremental, run, watermark)
+    capped = end is not None and latest(end, behind_last) == behind_last
+    return {"window": True, "cursor_from": first, "cursor_to": end if capped else behind_last}
+
+
+def _end(incremental: Incremental, run: Run, watermark: Cursor | None) -> Cursor | None:
+    """Return the cursor at which reading ends; `now` is the end of the run's slice, so that every try has the same."""
+    return _at(run.slice_end, incremental, watermark) if incremental.end == "now" else incremental.end
+
+
+def _at(moment: datetime, incremental: Incremental, watermark: Cursor | None) -> Cursor:
     if incremental.epoch is None and any(isinstance(one, int | float) for one in (watermark, incremental.initial, incremental.end)):
         raise ConfigurationError(
             f"The cursor {incremental.cursor!r} is a number, and an interval of time is asked for: say what it counts since 1970, "
             "for example incremental: {epoch: s} for seconds."
         )
-    first, behind_last = (cursor_at(moment, incremental.epoch) for moment in (run.slice_start, run.slice_end))
-    capped = incremental.end is not None and latest(incremental.end, behind_last) == behind_last
-    return {"window": True, "cursor_from": first, "cursor_to": incremental.end if capped else behind_last}
+    return cursor_at(moment, incremental.epoch)

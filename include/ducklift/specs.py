@@ -137,7 +137,9 @@ class Incremental(Spec):
     cursor: str = Field(description="The record's field whose greatest loaded value is the watermark.")
     overlap_s: int = Field(default=0, alias="overlap", ge=0, description="Read this far back behind the watermark, e.g. '48h'.")
     initial: int | float | str | None = Field(default=None, description="Where the first extraction starts.")
-    end: int | float | str | None = Field(default=None, description="Records at or beyond this cursor are not read.")
+    end: int | float | str | None = Field(
+        default=None, description="Records at or beyond this cursor are not read yet; now: none that lie in the run's future."
+    )
     epoch: Epoch | None = Field(default=None, description="What a cursor that is a number counts since 1970; absent: dates are texts.")
     null_cursor: Literal["load", "quarantine", "fail"] = Field(default="load", description="What becomes of records without a cursor.")
 

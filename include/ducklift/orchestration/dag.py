@@ -64,8 +64,8 @@ def pipeline_dag(
 
 
 def form_of(pipeline: Pipeline) -> dict[str, Param]:
-    """Return the trigger form: one field for each option of the source, checked by its JSON Schema."""
-    return {name: _field(schema) for name, schema in pipeline.source.options_schema().items()}
+    """Return the trigger form: one field for each option of the pipeline, checked by its JSON Schema."""
+    return {name: _field(schema) for name, schema in pipeline.options_schema().items()}
 
 
 def _field(schema: Mapping[str, Any]) -> Param:
