@@ -11,6 +11,7 @@ DuckliftError
 │   ├── StreamRefused            the source will not give this stream: private, banned, missing …
 │   ├── FunctionFailed           a person's own function raised, or gave what holds no records
 │   ├── RecordUnwritable         a record holds a value that no file format can carry
+│   ├── ReadingLimit             a limit of the pipeline file on the reading was reached; nothing was kept
 │   ├── ListingGap               the source could not reach back to the watermark; what it gave is loaded
 │   ├── LakeRefused              keys, permission, foreign bucket, skewed clock
 │   ├── CorruptObject            size or hash differs from the manifest
@@ -163,6 +164,14 @@ class RecordUnwritable(Terminal):
             f"A record cannot be written: {reason}. Nothing of this reading landed. Let the source yield texts, numbers, booleans, dates, "
             "times, decimals, bytes, UUIDs, lists and dicts."
         )
+
+
+class ReadingLimit(Terminal):
+    """A reading came to a limit that the pipeline file sets; it fails rather than end early."""
+
+    def __init__(self, stream: str, reason: str, advice: str) -> None:
+        self.stream, self.reason = stream, reason
+        super().__init__(f"{stream}: {reason}. Nothing of this reading was kept. {advice}")
 
 
 class ListingGap(Terminal):

@@ -9,6 +9,7 @@ from ducklift.sources.base import Source
 SOURCE_TYPES: dict[str, str] = {
     "python": "ducklift.sources.python_function:PythonSource",
     "reddit": "ducklift.sources.reddit:RedditSource",
+    "rest_api": "ducklift.sources.rest_api:RestApiSource",
 }
 
 

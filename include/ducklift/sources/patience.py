@@ -1,0 +1,106 @@
+"""How long to put up with a source that fails, and the repeating itself: tenacity, capped, with jitter."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from ducklift.errors import ExtractionIncomplete, Retryable, SourceThrottled, SourceUnavailable
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+log = logging.getLogger("ducklift.sources")
+
+Kind = Literal["throttled", "unavailable", "malformed"]
+Outcome = TypeVar("Outcome")
+
+
+class Fault(Exception):
+    """One request failed in a way that asking again may mend. `wait_s` is what the server asked for; None when it did not say."""
+
+    def __init__(self, kind: Kind, what: str, wait_s: float | None = None) -> None:
+        self.kind, self.what, self.wait_s = kind, what, wait_s
+        super().__init__(what)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often and how long to ask again. All times in seconds."""
+
+    attempts: int = 5
+    first_wait_s: float = 1.0
+    longest_backoff_s: float = 60.0
+    # A server that asks for more than this is asked again by the next run, not by a task that holds its slot meanwhile.
+    longest_wait_s: float = 120.0
+    # All waits of one reading together.
+    budget_s: float = 600.0
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+
+
+class Repeating:
+    """Repeats what ends in a `Fault`; one for each reading, whose waits have one budget. `on_retry` is called before each repetition."""
+
+    def __init__(self, stream: str, patience: Patience, on_retry: Callable[[], None]) -> None:
+        self._stream, self._patience, self._on_retry = stream, patience, on_retry
+        self._waited_s = 0.0
+
+    def __call__(self, ask: Callable[[], Outcome]) -> Outcome:
+        """Return what `ask` returns in the end.
+
+        Raises `SourceThrottled`, `SourceUnavailable`, or `ExtractionIncomplete` when what came made no sense until the end.
+        """
+        from tenacity import Retrying, retry_if_exception_type
+
+        repeating = Retrying(
+            retry=retry_if_exception_type(Fault),
+            wait=self._wait_s,
+            stop=self._is_enough,
+            before_sleep=self._note,
+            sleep=self._patience.sleep,
+            reraise=True,
+        )
+        try:
+            return repeating(ask)
+        except Fault as fault:
+            # Not chained: a fault's own causes may hold the request and its keys.
+            raise self._last_word(fault) from None
+
+    def _wait_s(self, state: RetryCallState) -> float:
+        fault, patience = _fault_of(state), self._patience
+        jitter_s = random.uniform(0, patience.first_wait_s)  # noqa: S311 - spreads clients, guards nothing
+        if fault.wait_s is not None:
+            return fault.wait_s + jitter_s
+        backoff_s: float = patience.first_wait_s * 2 ** (state.attempt_number - 1)
+        return min(backoff_s, patience.longest_backoff_s) + jitter_s
+
+    def _is_enough(self, state: RetryCallState) -> bool:
+        fault, patience = _fault_of(state), self._patience
+        return (
+            state.attempt_number >= patience.attempts
+            or (fault.wait_s or 0) > patience.longest_wait_s
+            or self._waited_s + state.upcoming_sleep > patience.budget_s
+        )
+
+    def _note(self, state: RetryCallState) -> None:
+        self._waited_s += state.upcoming_sleep
+        self._on_retry()
+        fault, wait_s = _fault_of(state), state.upcoming_sleep
+        log.warning("%s: %s; attempt %s failed, the next in %.1f s", self._stream, fault, state.attempt_number, wait_s)
+
+    def _last_word(self, fault: Fault) -> Retryable:
+        if fault.kind == "throttled":
+            asked = "" if fault.wait_s is None else f" and asks to wait for {fault.wait_s:.0f} s"
+            return SourceThrottled(f"{self._stream}: the source throttles ({fault}){asked}. Try again later.", fault.wait_s)
+        if fault.kind == "malformed":
+            return ExtractionIncomplete(f"{self._stream}: the source's answer makes no sense, also after its retries: {fault}.")
+        return SourceUnavailable(f"{self._stream}: the source does not answer, also after its retries: {fault}. Try again later.")
+
+
+def _fault_of(state: RetryCallState) -> Fault:
+    fault = state.outcome.exception() if state.outcome else None
+    return fault if isinstance(fault, Fault) else Fault("unavailable", "no answer")
