@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rest_reader import RestReader
+from scripted_api import ScriptedApi, scripted_api
 
 from ducklift.sandbox import Fault, Sandbox
 from ducklift.settings import Connection, Settings, load_settings
 from ducklift.sources.base import ReadReport, Record, SliceRequest
 from ducklift.sources.reddit import RedditSource
 from ducklift.sources.reddit_client import Patience
+from ducklift.sources.rest_api import RestApiSource
 
 pytest.register_assert_rewrite("source_contract")
 
@@ -83,3 +86,25 @@ def capped(tmp_path: Path, read: Reader, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setattr(RedditSource, "listing_cap", 200)
     with Sandbox(tmp_path / "capped", options=RedditOptions(listing_cap=200)) as sandbox:
         yield replace(read, sandbox=sandbox)
+
+
+@pytest.fixture(scope="session")
+def served_api() -> Iterator[ScriptedApi]:
+    with scripted_api() as api:
+        yield api
+
+
+@pytest.fixture
+def api(served_api: ScriptedApi) -> Iterator[ScriptedApi]:
+    """An API on loopback without anything on it yet."""
+    served_api.reset()
+    yield served_api
+    served_api.reset()
+
+
+@pytest.fixture
+def rest(api: ScriptedApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RestReader:
+    """Read from the scripted API, with waits noted instead of waited."""
+    waits_s: list[float] = []
+    monkeypatch.setattr(RestApiSource, "patience", replace(RestApiSource.patience, sleep=waits_s.append))
+    return RestReader(api, tmp_path, waits_s)

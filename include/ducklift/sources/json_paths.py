@@ -14,8 +14,8 @@ class JsonPathSelector:
     """A compiled JSONPath. One that only names keys is followed by hand: that is the rule, and much quicker."""
 
     def __init__(self, text: str) -> None:
-        from jsonpath_ng.parser import parse
         from jsonpath_ng.exceptions import JSONPathError
+        from jsonpath_ng.parser import parse
 
         try:
             self._path = parse(text)

@@ -41,8 +41,8 @@ class RestClient:
         self.hidden = Hidden()
         self._stream, self._settings = stream, settings
         told = client.retries
-        limits = {"attempts": told.attempts, "longest_wait_s": told.longest_wait_s, "budget_s": told.budget_s}
-        self._repeating = Repeating(stream, replace(patience, **limits), on_retry)
+        patience = replace(patience, attempts=told.attempts, longest_wait_s=told.longest_wait_s, budget_s=told.budget_s)
+        self._repeating = Repeating(stream, patience, on_retry)
         token_urls = [auth.access_token_url for auth in auths if isinstance(auth, ClientCredentialsAuth)]
         self._wire = Wire(stream, client, patience.sleep, {urlsplit(url).hostname or "" for url in (client.base_url, *token_urls)})
         self._credentials: list[tuple[AnyAuth | None, Credentials]] = []
