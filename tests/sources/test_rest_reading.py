@@ -269,6 +269,17 @@ def test_a_listing_that_begins_with_the_newest_is_read_down_to_the_start(rest):
     assert rest.report.request["stopped_because"] == {"reached the start": 1}
 
 
+def test_newest_first_is_read_down_to_the_start_of_a_parent_too(rest):
+    rest.api.on("/nests", header_link([{"id": n, "at": n} for n in range(50, 0, -1)], size=10))
+    for number in range(51):
+        rest.api.on(f"/nests/{number}/eggs", [{"egg": number}])
+    parents = {"name": "nests", "endpoint": {"incremental": {"row_order": "desc"}}}
+    found = rest(parents, {**CHILD, "include_from_parent": ["at"]}, stream="eggs", start=35, cursor="_nests_at")
+
+    assert {each["_nests_at"] for each in found} >= set(range(35, 51))
+    assert rest.paths.count("/nests") == 3
+
+
 def test_the_bounds_of_a_child_without_its_own_are_asked_of_its_parent(rest):
     nests(rest, 1)
     rest.api.on("/nests/1/eggs", [{"egg": 1}])

@@ -59,6 +59,10 @@ class RestApiSource(Source):
         """Return the names of the selected resources."""
         return [resource.name for resource in self.resources if resource.selected]
 
+    def reads_windows(self) -> bool:
+        """Return True: what an API gives beyond either bound is left out here."""
+        return True
+
     def read(self, request: SliceRequest, settings: Settings, report: ReadReport) -> Iterator[Batch]:
         """Yield the records of one resource, page by page.
 

@@ -38,6 +38,9 @@ class Reading:
         self._bounded = next((each.name for each in reversed(self._family) if each.endpoint.incremental), None)
         incremental = next((each.endpoint.incremental for each in self._family if each.name == self._bounded), None)
         self._window = Window(request, incremental)
+        # In a parent's own records the cursor has the name from which `include_from_parent` makes the child's.
+        is_parents = self._bounded != request.stream
+        self._cursor_field = (request.cursor or "").removeprefix(f"_{self._bounded}_" if is_parents else "")
         auths = [self._auth(each.endpoint) for each in self._family]
         self._client = RestClient(request.stream, source.client, auths, settings, source.patience, self._count_retry)
         self._found: dict[tuple[str, str], Any] = {}
@@ -59,9 +62,10 @@ class Reading:
         size = 0
         try:
             for records, size_bytes in self._pages_of(len(self._family) - 1):
-                gathered += records
+                wanted = self._window.inside(records)
+                gathered += wanted
                 size += size_bytes
-                self._records += len(records)
+                self._records += len(wanted)
                 self._tell()
                 if len(gathered) >= _ENOUGH_RECORDS or size >= _ENOUGH_BYTES:
                     yield gathered
@@ -106,10 +110,10 @@ class Reading:
             if pager is None:
                 self._found[resource.name, "paginator"] = detected_paginator(answer, len(records))
                 pager = pager_for(self._found[resource.name, "paginator"])
-            over = bounded and self._window.ends_before(records)
+            over = bounded and self._window.ends_before(records, self._cursor_field)
             page = Page(answer, records)
             ask = None if over else pager.following(ask, page)
-            yield (self._window.inside(records) if bounded else records), answer.size_bytes
+            yield records, answer.size_bytes
             if ask is None:
                 self._note_stop("reached the start" if over else pager.stopped_because or "", capped=pager.capped)
 
@@ -203,8 +207,8 @@ class Reading:
             "method": resource.endpoint.method,
             "parents": [each.name for each in self._family[:-1]],
             "bounded": self._bounded,
-            "from": request.cursor_from if self._bounded else None,
-            "to": request.cursor_to if self._bounded else None,
+            "from": request.cursor_from,
+            "to": request.cursor_to,
             "pages": self._pages,
             "requests": self._client.requests,
             "records": self._records,

@@ -53,10 +53,10 @@ class Window:
         self.outside += len(records) - len(kept)
         return kept
 
-    def ends_before(self, records: list[Record]) -> bool:
+    def ends_before(self, records: list[Record], field: str) -> bool:
         """Tell whether a page of a listing that begins with the newest lies wholly before the start."""
-        field, start = self._request.cursor, self._request.cursor_from
-        if self._incremental is None or self._incremental.row_order != "desc" or field is None or start is None or not records:
+        start = self._request.cursor_from
+        if self._incremental is None or self._incremental.row_order != "desc" or start is None:
             return False
         newest = greatest(record.get(field) for record in records)
         return newest is not None and not _reaches(newest, start)
