@@ -49,9 +49,8 @@ class RestReader:
         settings = load_settings(dict(self.environment), self.project).with_connections(lambda _name: self.connection)
         settings = replace(settings, on_secret=self.told_secrets.append)
         self.report = ReadReport()
-        known = {"window": window} if window else {}
         name = stream or source.streams()[-1]
-        request = SliceRequest(name, NOW, NOW, start, start, end, cursor=cursor, **known)
+        request = SliceRequest(name, NOW, NOW, start, start, end, cursor=cursor, window=window)
         return [record for batch in source.read(request, settings, self.report) for record in batch]
 
     @property

@@ -259,6 +259,14 @@ def test_an_interval_is_read_without_what_lies_on_its_end(rest):
     assert rest.report.request["outside_the_bounds"] == 16
 
 
+def test_a_backfilled_interval_is_bounded_on_both_sides_even_where_the_api_knows_no_bounds(rest):
+    rest.api.on("/birds", BIRDS)
+
+    assert rest("birds", start=BIRDS[5]["seen"], end=BIRDS[9]["seen"], window=True) == BIRDS[5:9]
+    assert rest("birds", start="2026-01-01T00:05:00+00:00", end="2026-01-01T00:09:00+00:00", window=True) == BIRDS[5:9]
+    assert rest("birds", start=BIRDS[5]["seen"]) == BIRDS  # below a watermark the load keeps apart what is known
+
+
 def test_a_listing_that_begins_with_the_newest_is_read_down_to_the_start(rest):
     rest.api.on("/birds", header_link(BIRDS[::-1], size=5))
     found = rest({"name": "birds", "endpoint": {"incremental": {"row_order": "desc"}}}, start=BIRDS[12]["seen"])

@@ -46,7 +46,7 @@ class Window:
         A record without a cursor passes; what becomes of it is for the load to say.
         """
         field, end = self._request.cursor, self._request.cursor_to
-        start = self._request.cursor_from if getattr(self._request, "window", False) else None
+        start = self._request.cursor_from if self._request.window else None
         if field is None or (start is None and end is None):
             return records
         kept = [record for record in records if _lies_between(record.get(field), start, end)]
