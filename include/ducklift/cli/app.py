@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import ducklift
-from ducklift.cli import checking, diagnosing, history, inspecting, keeping, quarantining, querying, running, standing_in
+from ducklift.cli import checking, diagnosing, history, inspecting, keeping, quarantining, querying, running, standing_in, starting
 from ducklift.cli.outcome import Verbs
 
 app = typer.Typer(
@@ -47,5 +47,6 @@ app.add_typer(quarantining.verbs, name="quarantine")
 app.command("gc")(keeping.gc)
 app.command("publish")(keeping.publish)
 app.command("validate")(checking.validate)
+app.command("init")(starting.init)
 app.command("doctor")(diagnosing.doctor)
 app.command("sandbox")(standing_in.sandbox)
