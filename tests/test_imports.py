@@ -19,11 +19,12 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"settings", "specs", "batches", "cursors", "documents", "failpoints", "summary"}),
     frozenset({"lake"}),
-    frozenset({"sources", "warehouse", "assets", "sandbox"}),
+    frozenset({"sources", "warehouse", "sandbox"}),
     frozenset({"pipeline_file"}),
     frozenset({"known_records", "planning", "resets"}),
-    frozenset({"diagnosis", "keeping", "pipeline", "web"}),
-    frozenset({"retrying"}),
+    frozenset({"diagnosis", "keeping", "pipeline"}),
+    frozenset({"retrying", "assets"}),  # a value that becomes a table goes the pipeline's way
+    frozenset({"web"}),
     frozenset({"cli"}),
     frozenset({"orchestration"}),  # the screen of `make run` is drawn with the CLI's tables
 )

@@ -70,6 +70,15 @@ KEEPING_FAILPOINTS = (
     "publish.swapped",
 )
 
+# Passed only where values are stored.
+ASSET_FAILPOINTS = (
+    "assets.value_written",
+    "assets.value_put",
+    "assets.version_recorded",
+    "assets.moved",
+    "assets.version_unrecorded",
+)
+
 
 class FailpointReached(Exception):
     """What a fail point set to `raise` raises; no part of Ducklift catches it."""
@@ -84,7 +93,7 @@ def reach(name: str) -> None:
     for entry in wanted.split(","):
         place, _, action = entry.strip().partition(":")
         point, _, nth = place.partition("@")
-        if point not in (*FAILPOINTS, *HISTORY_FAILPOINTS, *KEEPING_FAILPOINTS) or action not in ("kill", "raise"):
+        if point not in (*FAILPOINTS, *HISTORY_FAILPOINTS, *KEEPING_FAILPOINTS, *ASSET_FAILPOINTS) or action not in ("kill", "raise"):
             raise ValueError(f"DUCKLIFT_FAILPOINTS: {entry!r} is not name[@n]:kill|raise with a name of {', '.join(FAILPOINTS)}")
         if point == name and _passes[name] == int(nth or 1):
             if action == "kill":

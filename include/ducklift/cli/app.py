@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import ducklift
-from ducklift.cli import checking, diagnosing, history, inspecting, keeping, quarantining, querying, running, standing_in, starting
+from ducklift.cli import checking, diagnosing, history, inspecting, keeping, quarantining, querying, running, standing_in, valuing, starting
 from ducklift.cli.outcome import Verbs
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ app.command("status")(inspecting.status)
 app.command("reset")(history.reset)
 app.command("rebuild")(history.rebuild)
 app.add_typer(quarantining.verbs, name="quarantine")
+app.add_typer(valuing.verbs, name="asset")
 app.command("gc")(keeping.gc)
 app.command("publish")(keeping.publish)
 app.command("validate")(checking.validate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from ducklift.errors import ConfigurationError
@@ -54,3 +54,25 @@ def showing_lake(tables: Sequence[str]) -> Iterator[DuckDBPyConnection]:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         yield connection
+
+
+@contextmanager
+def showing_assets(sql: str) -> Iterator[DuckDBPyConnection]:
+    """Open the warehouse with the stored values that a statement calls for as `asset('key')`; where there is none yet, one in memory."""
+    import dataclasses
+
+    from ducklift.assets.sql import asset_calls, show_assets
+    from ducklift.assets.storage import Storage
+    from ducklift.errors import WarehouseMissing
+    from ducklift.warehouse import open_warehouse
+
+    settings = load_settings()
+    with ExitStack() as stack:
+        try:
+            warehouse = stack.enter_context(reading(settings))
+        except WarehouseMissing:
+            nowhere = dataclasses.replace(settings, warehouse_url="duckdb:///:memory:")
+            warehouse = stack.enter_context(open_warehouse(nowhere))
+        if calls := asset_calls(warehouse.connection, sql):
+            show_assets(warehouse.connection, calls, stack.enter_context(Storage(settings)), warehouse.staging)
+        yield warehouse.connection

@@ -68,7 +68,7 @@ def query(
     JSON is a list of objects: decimals keep their digits, NaN and infinities are texts, a column of JSON is embedded.
     """
     most = (_TABLE_ROWS if output is Format.TABLE else 0) if limit is None else limit
-    with _connection(lake_tables or ()) as connection:
+    with _connection(sql, lake_tables or ()) as connection:
         columns, rows = select(connection, sql, as_json=output is Format.JSON)
         cut = _Cut(rows, most)
         _WRITERS[output](columns, cut)
@@ -77,12 +77,15 @@ def query(
 
 
 @contextmanager
-def _connection(lake_tables: Sequence[str]) -> Iterator[DuckDBPyConnection]:
-    """Open the warehouse, or a database in memory that shows tables of the lake."""
-    from ducklift.cli.opening import reading, showing_lake
+def _connection(sql: str, lake_tables: Sequence[str]) -> Iterator[DuckDBPyConnection]:
+    """Open the warehouse, with the stored values that the statement calls for, or a database in memory that shows tables of the lake."""
+    from ducklift.cli.opening import reading, showing_assets, showing_lake
 
     if lake_tables:
         with showing_lake(lake_tables) as connection:
+            yield connection
+    elif "asset" in sql.lower():
+        with showing_assets(sql) as connection:
             yield connection
     else:
         with reading() as warehouse:

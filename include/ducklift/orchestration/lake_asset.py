@@ -1,0 +1,138 @@
+"""`@lake_asset`: an asset function as an Airflow task, its inputs loaded and its result stored by managers, its event told to Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import DAG, Asset, task
+from airflow.sdk.definitions._internal.contextmanager import DagContext
+
+from ducklift.assets.definitions import AssetFunction, AssetIn
+from ducklift.assets.keys import asset_key
+from ducklift.assets.partitions import Partitions, TimePartitions
+from ducklift.assets.storage import Storage
+from ducklift.errors import ConfigurationError
+from ducklift.orchestration.connections import airflow_settings
+from ducklift.orchestration.tasks import Context, terminal_errors_fail
+
+PARTITION = "partition_key"
+
+
+class LakeAsset(AssetFunction):
+    """An asset function that is an Airflow task as well. Called, it is the function; `asset` is what schedules and inlets name."""
+
+    @property
+    def asset(self) -> Asset:
+        """Return the Airflow asset of the value."""
+        return value_asset(self.key)
+
+    def task(self, **arguments: Any) -> Any:
+        """Add the task to the DAG under construction: inlets from the parameters, the asset as outlet, ordered by what needs what."""
+        dag = DagContext.get_current()
+        if dag is None:
+            raise ConfigurationError(f"{self.key}: there is no DAG here to put the task into; give lake_asset a schedule.")
+        task_id = self.key.replace("/", ".")
+
+        @task(
+            task_id=task_id,
+            outlets=[self.asset],
+            inlets=[value_asset(key) for key in self.upstream().values()],
+            multiple_outputs=False,
+            **arguments,
+        )
+        def make(**context: Any) -> dict[str, Any]:
+            """Load the inputs, call the function, store the result; XCom carries what is known about it, never the value."""
+            return make_value(self, context)
+
+        made: Any = make()
+        for key in self.upstream().values():
+            with suppress(KeyError):
+                made.operator.set_upstream(dag.task_dict[key.replace("/", ".")])
+        for name, other in dag.task_dict.items():
+            needs = getattr(other, "inlets", ())
+            if self.asset in needs and name != task_id:
+                made.operator.set_downstream(other)
+        return made
+
+
+def value_asset(key: str) -> Asset:
+    """Return the Airflow asset that stands for a stored value."""
+    return Asset(name=asset_key(key), uri=f"x-ducklift://assets/{asset_key(key)}")
+
+
+def lake_asset(
+    function: Callable[..., Any] | None = None,
+    *,
+    key: str | Sequence[str] | None = None,
+    schedule: Any = None,
+    ins: Mapping[str, AssetIn] | None = None,
+    io_manager_key: str | None = None,
+    group: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    partitions: Partitions | None = None,
+    dag_arguments: Mapping[str, Any] | None = None,
+    **task_arguments: Any,
+) -> Any:
+    """Declare a function as an asset that Airflow makes.
+
+    Inside a DAG it becomes a task of that DAG. Elsewhere it becomes a DAG of its own, named as the asset, with `schedule` and
+    `dag_arguments`. `task_arguments` are those of Airflow's `task`; the others are as in `ducklift.assets.asset`.
+    """
+
+    def declare(made: Callable[..., Any]) -> LakeAsset:
+        name = asset_key(key) if key is not None else made.__name__
+        declared = LakeAsset(made, name, ins or {}, io_manager_key, group, metadata or {}, partitions)
+        if DagContext.get_current() is not None:
+            declared.task(**task_arguments)
+            return declared
+        chosen = {"catchup": False, "start_date": datetime(2020, 1, 1, tzinfo=UTC), "doc_md": made.__doc__, **(dag_arguments or {})}
+        with DAG(name.replace("/", "."), schedule=schedule, auto_register=True, **chosen):
+            declared.task(**task_arguments)
+        return declared
+
+    return declare if function is None else declare(function)
+
+
+def make_value(definition: AssetFunction, context: Context) -> dict[str, Any]:
+    """Make an asset in a task: the run's partition, the inputs, the function, the stored result, the event."""
+    with terminal_errors_fail():
+        partition = partition_of(definition.partitions, context)
+        with Storage(airflow_settings()) as storage:
+            _, known = definition.run(storage, partition, _run_id(context))
+    facts = {**known, **({PARTITION: partition} if partition else {})}
+    if "outlet_events" in context:
+        event = context["outlet_events"][value_asset(definition.key)]
+        event.extra = facts
+        if partition:
+            event.add_partitions(partition)
+    return facts
+
+
+def partition_of(partitions: Partitions | None, context: Context) -> str | None:
+    """Return the partition that a run is for: its own key, that of the event which started it, or the slice of time that it stands for."""
+    if partitions is None:
+        return None
+    dag_run = context.get("dag_run")
+    if own := getattr(dag_run, "partition_key", None):
+        return partitions.checked(own)
+    for events in _triggering(context):
+        for event in events:
+            if told := (getattr(event, "extra", None) or {}).get(PARTITION):
+                return partitions.checked(told)
+    if isinstance(partitions, TimePartitions):
+        moment = getattr(dag_run, "data_interval_start", None) or getattr(dag_run, "logical_date", None)
+        return partitions.checked(moment or getattr(dag_run, "run_after", None) or datetime.now(UTC))
+    raise ConfigurationError(f"The run names none of the partitions {', '.join(partitions.keys()[:10])}; trigger it with a partition key.")
+
+
+def _triggering(context: Context) -> Iterable[Any]:
+    found = context.get("triggering_asset_events")
+    return found.values() if isinstance(found, Mapping) else ()
+
+
+def _run_id(context: Context) -> str:
+    dag_run = context.get("dag_run")
+    return str(getattr(dag_run, "run_id", "")) or datetime.now(UTC).isoformat()
