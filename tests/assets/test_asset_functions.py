@@ -195,7 +195,7 @@ def test_a_table_that_a_function_stored_is_rebuilt_from_the_lake(settings, decla
     declare(TABLES)
     store(settings, pd.DataFrame({"n": [1, 2]}))
     before = warehouse_rows(settings, "SELECT n FROM analytics.daily_scores ORDER BY n")
-    rebuild(open_lake(settings), settings)
+    rebuild(open_lake(settings), settings, replacing=True)
     assert warehouse_rows(settings, "SELECT n FROM analytics.daily_scores ORDER BY n") == before == [(1,), (2,)]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, update_wrapper
+from importlib import import_module
 from typing import Any
 
 from ducklift.assets.contexts import InputContext, OutputContext
@@ -68,12 +70,16 @@ class AssetFunction:
 
     @cached_property
     def annotations(self) -> Mapping[str, Any]:
-        """Return the types that the parameters are annotated with, as far as they can be resolved here."""
-        try:
-            return typing.get_type_hints(self.function)
-        except NameError:
-            # Names that are imported for type checking only.
-            return {}
+        """Return the types that the parameters are annotated with; those whose names nobody knows are left out."""
+        function = inspect.unwrap(self.function)
+        names = _Names({**getattr(function, "__globals__", {}), **inspect.getclosurevars(function).nonlocals})
+        found = {}
+        for name, annotation in getattr(function, "__annotations__", {}).items():
+            try:
+                found[name] = eval(annotation, {}, names) if isinstance(annotation, str) else annotation  # noqa: S307 — the user's code
+            except (NameError, AttributeError, ImportError):
+                continue
+        return found
 
     def input_key(self, parameter: str) -> str:
         """Return the key of the asset that a parameter is for."""
@@ -158,6 +164,21 @@ class AssetFunction:
                 raise ConfigurationError(f"{self.key}: {parameter} cannot be an input; each parameter of an asset is named.")
         if unknown := sorted(set(self.ins) - set(self.parameters)):
             raise ConfigurationError(f"{self.key}: `ins` names {', '.join(unknown)}, which are no parameters of the function.")
+
+
+# A DAG file imports no such library for an annotation's sake; by these names they are known without an import.
+_LIBRARIES = {"pd": "pandas", "pl": "polars", "pa": "pyarrow", "np": "numpy"}
+
+
+class _Names(dict[str, Any]):
+    """The names that an annotation may use: the function's own, built-in ones, and the usual names of table libraries."""
+
+    def __missing__(self, name: str) -> Any:
+        if hasattr(builtins, name):
+            return getattr(builtins, name)
+        if name in (*_LIBRARIES, *_LIBRARIES.values()):
+            return import_module(_LIBRARIES.get(name, name))
+        raise NameError(name)
 
 
 def _loadable(annotation: Any) -> Any:

@@ -34,8 +34,13 @@ _BUILT_IN = {
     "rest": "ducklift.assets.inputs",
     "sql": "ducklift.assets.inputs",
     "path": "ducklift.assets.inputs",
+    "warehouse": "ducklift.assets.warehouse_input",
 }
-ALWAYS: Mapping[str, Mapping[str, Any]] = {"lake": {"type": "filesystem"}, "memory": {"type": "memory"}}
+ALWAYS: Mapping[str, Mapping[str, Any]] = {
+    "lake": {"type": "filesystem"},
+    "memory": {"type": "memory"},
+    "warehouse": {"type": "warehouse"},
+}
 
 
 class XComRules(Spec):

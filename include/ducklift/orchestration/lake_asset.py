@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -11,18 +11,25 @@ from airflow.sdk import DAG, Asset, task
 from airflow.sdk.definitions._internal.contextmanager import DagContext
 
 from ducklift.assets.definitions import AssetFunction, AssetIn
-from ducklift.assets.keys import asset_key
+from ducklift.assets.keys import PartitionKey, asset_key
 from ducklift.assets.partitions import Partitions, TimePartitions
 from ducklift.assets.storage import Storage
 from ducklift.errors import ConfigurationError
 from ducklift.orchestration.connections import airflow_settings
-from ducklift.orchestration.tasks import Context, terminal_errors_fail
+from ducklift.orchestration.tasks import terminal_errors_fail
 
+Context = Mapping[str, Any]
 PARTITION = "partition_key"
+PartitionFor = Callable[[Context], PartitionKey | None]
 
 
 class LakeAsset(AssetFunction):
-    """An asset function that is an Airflow task as well. Called, it is the function; `asset` is what schedules and inlets name."""
+    """An asset function that is an Airflow task as well. Called, it is the function; `asset` is what schedules and inlets name.
+
+    `partition_for` tells which partition a run is for, where the run itself does not say so.
+    """
+
+    partition_for: PartitionFor | None = None
 
     @property
     def asset(self) -> Asset:
@@ -73,11 +80,13 @@ def lake_asset(
     group: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     partitions: Partitions | None = None,
+    partition_for: PartitionFor | None = None,
     dag_arguments: Mapping[str, Any] | None = None,
     **task_arguments: Any,
 ) -> Any:
     """Declare a function as an asset that Airflow makes.
 
+    `partition_for` is asked for the partition of a run that bears no partition key of its own; without it the run's slice of time decides.
     Inside a DAG it becomes a task of that DAG. Elsewhere it becomes a DAG of its own, named as the asset, with `schedule` and
     `dag_arguments`. `task_arguments` are those of Airflow's `task`; the others are as in `ducklift.assets.asset`.
     """
@@ -85,6 +94,7 @@ def lake_asset(
     def declare(made: Callable[..., Any]) -> LakeAsset:
         name = asset_key(key) if key is not None else made.__name__
         declared = LakeAsset(made, name, ins or {}, io_manager_key, group, metadata or {}, partitions)
+        declared.partition_for = partition_for
         if DagContext.get_current() is not None:
             declared.task(**task_arguments)
             return declared
@@ -96,10 +106,10 @@ def lake_asset(
     return declare if function is None else declare(function)
 
 
-def make_value(definition: AssetFunction, context: Context) -> dict[str, Any]:
+def make_value(definition: LakeAsset, context: Context) -> dict[str, Any]:
     """Make an asset in a task: the run's partition, the inputs, the function, the stored result, the event."""
     with terminal_errors_fail():
-        partition = partition_of(definition.partitions, context)
+        partition = partition_of(definition, context)
         with Storage(airflow_settings()) as storage:
             _, known = definition.run(storage, partition, _run_id(context))
     facts = {**known, **({PARTITION: partition} if partition else {})}
@@ -111,26 +121,35 @@ def make_value(definition: AssetFunction, context: Context) -> dict[str, Any]:
     return facts
 
 
-def partition_of(partitions: Partitions | None, context: Context) -> str | None:
-    """Return the partition that a run is for: its own key, that of the event which started it, or the slice of time that it stands for."""
+def partition_of(definition: LakeAsset, context: Context) -> str | None:
+    """Return the partition that a run is for: its own key, what `partition_for` says, that of the event which started it, or its slice."""
+    partitions, dag_run = definition.partitions, context.get("dag_run")
     if partitions is None:
         return None
-    dag_run = context.get("dag_run")
-    if own := getattr(dag_run, "partition_key", None):
-        return partitions.checked(own)
-    for events in _triggering(context):
-        for event in events:
-            if told := (getattr(event, "extra", None) or {}).get(PARTITION):
-                return partitions.checked(told)
-    if isinstance(partitions, TimePartitions):
-        moment = getattr(dag_run, "data_interval_start", None) or getattr(dag_run, "logical_date", None)
-        return partitions.checked(moment or getattr(dag_run, "run_after", None) or datetime.now(UTC))
-    raise ConfigurationError(f"The run names none of the partitions {', '.join(partitions.keys()[:10])}; trigger it with a partition key.")
+    told = getattr(dag_run, PARTITION, None) or (definition.partition_for(context) if definition.partition_for else None)
+    told = told or next((event.extra[PARTITION] for event in triggering_events(context) if event.extra.get(PARTITION)), None)
+    if told is None and isinstance(partitions, TimePartitions):
+        told = getattr(dag_run, "data_interval_start", None) or getattr(dag_run, "logical_date", None)
+        told = told or getattr(dag_run, "run_after", None) or datetime.now(UTC)
+    if told is None:
+        names = ", ".join(partitions.keys()[:10])
+        raise ConfigurationError(f"The run names none of the partitions {names}; trigger it with a partition key.")
+    return partitions.checked(told)
 
 
-def _triggering(context: Context) -> Iterable[Any]:
+def newest_cursor(context: Context) -> datetime | None:
+    """Return the greatest watermark that the events which started a run tell of, as a time; None when they tell of none."""
+    found = [event.extra.get("watermark") for event in triggering_events(context)]
+    moments = [
+        datetime.fromtimestamp(each, UTC) if isinstance(each, int | float) else datetime.fromisoformat(each) for each in found if each
+    ]
+    return max((each if each.tzinfo else each.replace(tzinfo=UTC) for each in moments), default=None)
+
+
+def triggering_events(context: Context) -> list[Any]:
+    """Return the asset events that started a run."""
     found = context.get("triggering_asset_events")
-    return found.values() if isinstance(found, Mapping) else ()
+    return [event for events in found.values() for event in events] if isinstance(found, Mapping) else []
 
 
 def _run_id(context: Context) -> str:
