@@ -43,24 +43,29 @@ with DAG(
 
     @lake_asset(ins={"posts": AssetIn(input_manager_key="warehouse", metadata={"query": POSTS})}, pool=WAREHOUSE_POOL, **DAILY)
     def top_posts(posts: pa.Table) -> pa.Table:  # noqa: F821 — the library is imported when the value is loaded
+        """The ten best posts of each subreddit on that day."""
         return posts
 
     @lake_asset(**DAILY)
     def subreddit_scores(top_posts: pd.DataFrame) -> pd.DataFrame:  # noqa: F821
+        """Counts and averages of each subreddit."""
         grouped = top_posts.groupby("subreddit", as_index=False)
         return grouped.agg(posts=("name", "count"), best=("score", "max"), comments=("num_comments", "sum"), liked=("upvote_ratio", "mean"))
 
     @lake_asset(**DAILY)
     def engagement(subreddit_scores: pd.DataFrame) -> np.ndarray:  # noqa: F821
+        """How posts, best score, comments and approval go together, from -1 to 1."""
         return subreddit_scores[["posts", "best", "comments", "liked"]].corr().fillna(0.0).to_numpy()
 
     @lake_asset(**DAILY)
     def summary(subreddit_scores: pd.DataFrame, top_posts: list) -> dict[str, Any]:  # noqa: F821
+        """The day in a few words."""
         best = max(top_posts, key=lambda post: post["score"] or 0, default=None)
         return {"subreddits": len(subreddit_scores), "posts": len(top_posts), "best": best}
 
     @lake_asset(**DAILY)
     def engagement_chart(subreddit_scores: pd.DataFrame) -> Any:  # noqa: F821
+        """A bar for each subreddit."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(7, 4), layout="constrained")

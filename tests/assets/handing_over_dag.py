@@ -1,0 +1,41 @@
+"""A DAG whose tasks hand over values that are no JSON, large ones, and mapped ones; the tests put it into a DAGs folder."""
+
+from airflow.sdk import DAG, task
+
+with DAG("handing_over", schedule=None):
+
+    @task
+    def frame():
+        import pandas as pd
+
+        return pd.DataFrame({"n": [1, 2, 3]})
+
+    @task
+    def large() -> dict:
+        return {"text": "x" * 100_000}
+
+    @task
+    def small() -> dict:
+        return {"n": 1}
+
+    @task
+    def alike() -> dict:
+        return {"ducklift_stored_value": {"key": "not", "a": "reference"}}
+
+    @task
+    def add(frame, large, small, alike) -> list:
+        assert alike == {"ducklift_stored_value": {"key": "not", "a": "reference"}}
+        return [int(frame["n"].sum()), len(large["text"]), small["n"]]
+
+    @task
+    def times_ten(n: int):
+        import numpy as np
+
+        return np.array([n * 10])
+
+    @task
+    def collect(arrays) -> int:
+        return int(sum(array[0] for array in arrays))
+
+    found = add(frame(), large(), small(), alike())
+    collect(times_ten.expand(n=found))
