@@ -56,5 +56,5 @@ bench: install-dev ## measure Ducklift against hand-written DuckDB, side by side
 .PHONY: lock
 lock: install-dev ## compile the hashed locks anew from pyproject.toml
 	@compile="$(python) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header"; \
-	$$compile pyproject.toml --group install -o requirements.txt && \
+	$$compile pyproject.toml --group install --extra analytics -o requirements.txt && \
 	$$compile pyproject.toml --group install --group dev --all-extras -c requirements.txt -o requirements-dev.txt

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import sqlite3
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
 import pytest
@@ -137,3 +141,45 @@ def test_a_file_of_a_path_is_read_by_its_extension(settings_on, declare):
         for path in ("../etc/passwd.json", "/etc/passwd.json", 7):
             with pytest.raises(ConfigurationError, match="folder/file"):
                 storage.load(input_context("rates", metadata={"path": path}), "reference")
+
+
+class Rates(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        asked = parse_qs(urlsplit(self.path).query)
+        body = json.dumps({"rates": [{"day": asked["day"][0], "rate": 1.5}], "asked": self.path}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def api(declare):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Rates) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        declare(f"input_managers:\n  api: {{type: rest, client: {{base_url: '{url}', paginator: single_page}}}}\n")
+        yield
+        server.shutdown()
+
+
+ENDPOINT = {"endpoint": {"path": "rates", "params": {"day": "{partition_key}"}, "data_selector": "rates"}}
+
+
+def test_an_endpoint_takes_the_partition_as_a_parameter(api, settings_on):
+    with Storage(settings_on("file")) as storage:
+        assert storage.load(input_context("rates", "2026-01-01&x=1", metadata=ENDPOINT), "api") == [{"day": "2026-01-01&x=1", "rate": 1.5}]
+        frame = storage.load(input_context("rates", "2026-01-01", metadata=ENDPOINT, type=pd.DataFrame), "api")
+        one = storage.load(input_context("rates", "2026-01-01", metadata=ENDPOINT, type=dict), "api")
+    assert frame["rate"].tolist() == [1.5]
+    assert one["rate"] == 1.5
+
+
+@pytest.mark.parametrize("metadata", [{}, {"endpoint": {"path": "../up"}}, {"endpoint": {"path": "rates", "params": {"day": "{nope}"}}}])
+def test_an_endpoint_that_cannot_be_asked_is_named(api, settings_on, metadata):
+    with Storage(settings_on("file")) as storage, pytest.raises(ConfigurationError, match="rates"):
+        storage.load(input_context("rates", metadata=metadata), "api")

@@ -1,4 +1,4 @@
-"""Inputs that come from elsewhere: an HTTP endpoint, a database, a file of a lake. They load; they store nothing.
+"""Inputs that come from elsewhere: a file of a lake, a database. They load; they store nothing.
 
 What one parameter wants stands in its `AssetIn(metadata=…)`; a partition's key reaches the other side as a parameter, never as text that
 is put together.
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from ducklift.assets.contexts import InputContext
 from ducklift.assets.errors import ValueMissing, ValueUnreadable
@@ -75,10 +75,12 @@ class PathInput(InputManager):
         if not isinstance(path, str) or not path or path.startswith("/") or ".." in path.split("/"):
             raise ConfigurationError(f"{context.parameter or context.key}: write metadata={{'path': 'folder/file.parquet'}}, got {path!r}.")
         values = {name: partition_folder(value) for name, value in partition_values(context).items()}
-        return _filled(path, values, context)
+        return filled(path, values, context)
 
 
-def _filled(text: str, values: Mapping[str, str], context: InputContext) -> str:
+def filled(text: str, values: Mapping[str, str], context: InputContext) -> str:
+    """Return a text with `{name}` replaced by the values of the partition; raises `ConfigurationError` for a name that it does not have."""
+
     def value_of(match: re.Match[str]) -> str:
         if match[1] not in values:
             known = ", ".join(values) or "none, since no partition is asked for"
@@ -166,15 +168,6 @@ class SqlInput(InputManager):
         if unknown := sorted(wanted - values.keys()):
             raise ConfigurationError(f"{context.parameter or context.key}: the query wants {', '.join(unknown)}, which nothing gives.")
         return statement, {name: value for name, value in values.items() if name in wanted}
-
-
-class RestConfig(Spec):
-    """An HTTP API: `base_url` is https, or loopback; headers may name secrets by their place."""
-
-    base_url: str
-    headers: dict[str, str | SecretRef] = Field(default_factory=dict)
-    timeout_s: float = Field(default=30, gt=0, le=600)
-    longest_answer_bytes: int = Field(default=64 * 2**20, gt=0)
 
 
 @input_manager(config=PathConfig, name="path")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,33 +22,46 @@ PARTITION_COLUMN = "_partition"
 _PREFIX = "asset:"
 
 Call = tuple[str, str | None]
+Fetched = dict[Call, list[tuple[str | None, Path]]]
 
 
-def asset_calls(connection: DuckDBPyConnection, sql: str) -> list[Call]:
+def asset_calls(sql: str) -> list[Call]:
     """Return the keys and partitions that a statement's `asset(…)` calls name; raises `ConfigurationError` where one is no literal."""
-    if f"{FUNCTION}" not in sql.lower():
-        return []
-    row = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+    import duckdb
+
+    with duckdb.connect() as connection:
+        row = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
     tree = json.loads(row[0]) if row else {}
     return list(dict.fromkeys(_call(node) for node in _nodes(tree) if _is_call(node)))
 
 
-def show_assets(connection: DuckDBPyConnection, calls: list[Call], storage: Storage, folder: Path) -> None:
-    """Make the function `asset` known to a connection, with the values that are called for; `folder` is one that it may read.
+def fetch_assets(calls: list[Call], storage: Storage, folder: Path) -> Fetched:
+    """Write the values that are called for into a folder, each partition a Parquet file.
 
     Raises `ValueMissing`, and `ValueUnreadable` for a value that is no table.
     """
     import pyarrow.parquet as pq
 
+    found: Fetched = {}
     for number, (key, partition) in enumerate(calls):
-        parts: list[str] = []
+        parts = found.setdefault((key, partition), [])
         for name, table in _tables(storage, key, partition):
             file = folder / f"asset-{number}-{len(parts)}.parquet"
             pq.write_table(table, file)
+            parts.append((name, file))
+    return found
+
+
+def show_assets(connection: DuckDBPyConnection, fetched: Fetched, folder: Path) -> None:
+    """Make the function `asset` known to a connection; `folder` is one that it may read, and the files are moved there."""
+    for (key, partition), parts in fetched.items():
+        selects = []
+        for name, file in parts:
+            place = quote_literal(str(shutil.move(file, folder / file.name)))
             label = "" if name is None else f", {quote_literal(name)} AS {quote_identifier(PARTITION_COLUMN)}"
-            parts.append(f"SELECT *{label} FROM read_parquet({quote_literal(str(file))})")  # noqa: S608 — quoted
+            selects.append(f"SELECT *{label} FROM read_parquet({place})")  # noqa: S608 — quoted
         view = quote_identifier(_view(key, partition))
-        connection.execute(f"CREATE TEMPORARY VIEW {view} AS {' UNION ALL BY NAME '.join(parts)}")
+        connection.execute(f"CREATE TEMPORARY VIEW {view} AS {' UNION ALL BY NAME '.join(selects)}")
     # In brackets: a second form would be read as a second table of the first one's FROM.
     names = ("key", "key || '@' || part")
     forms = [f"(SELECT * FROM query_table({quote_literal(_PREFIX)} || {name}))" for name in names]  # noqa: S608 — of constants

@@ -31,7 +31,7 @@ _BUILT_IN = {
     "memory": "ducklift.assets.memory_manager",
     "router": "ducklift.assets.routing",
     "duckdb": "ducklift.assets.table_manager",
-    "rest": "ducklift.assets.inputs",
+    "rest": "ducklift.assets.rest_input",
     "sql": "ducklift.assets.inputs",
     "path": "ducklift.assets.inputs",
     "warehouse": "ducklift.assets.warehouse_input",

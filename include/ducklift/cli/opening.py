@@ -60,19 +60,29 @@ def showing_lake(tables: Sequence[str]) -> Iterator[DuckDBPyConnection]:
 def showing_assets(sql: str) -> Iterator[DuckDBPyConnection]:
     """Open the warehouse with the stored values that a statement calls for as `asset('key')`; where there is none yet, one in memory."""
     import dataclasses
+    import tempfile
+    from pathlib import Path
 
-    from ducklift.assets.sql import asset_calls, show_assets
+    from ducklift.assets.sql import asset_calls, fetch_assets, show_assets
     from ducklift.assets.storage import Storage
     from ducklift.errors import WarehouseMissing
     from ducklift.warehouse import open_warehouse
 
     settings = load_settings()
     with ExitStack() as stack:
+        fetched = {}
+        if calls := asset_calls(sql):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ducklift-assets-"))
+            # Before the warehouse is opened: an asset may be a table of it.
+            with Storage(settings) as storage:
+                fetched = fetch_assets(calls, storage, Path(folder))
         try:
             warehouse = stack.enter_context(reading(settings))
         except WarehouseMissing:
+            if not calls:
+                raise
             nowhere = dataclasses.replace(settings, warehouse_url="duckdb:///:memory:")
             warehouse = stack.enter_context(open_warehouse(nowhere))
-        if calls := asset_calls(warehouse.connection, sql):
-            show_assets(warehouse.connection, calls, stack.enter_context(Storage(settings)), warehouse.staging)
+        if calls:
+            show_assets(warehouse.connection, fetched, warehouse.staging)
         yield warehouse.connection

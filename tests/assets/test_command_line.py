@@ -1,0 +1,89 @@
+"""`ducklift asset …` and `asset('key')` in SQL, as a person types them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from ducklift.assets import OutputContext, Storage
+from ducklift.cli.app import app
+from ducklift.settings import load_settings
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch, declare) -> Any:
+    monkeypatch.setenv("DUCKLIFT_PIPELINES", str(tmp_path / "include" / "pipelines"))
+    monkeypatch.setenv("DUCKLIFT_LAKE_URL", (tmp_path / "lake").as_uri())
+    monkeypatch.setenv("DUCKLIFT_WAREHOUSE_URL", f"duckdb:///{tmp_path / 'w.duckdb'}")
+    declare("io_managers:\n  tables: {type: duckdb}\n")
+    with Storage(load_settings()) as storage:
+        for day, score in (("2026-01-01", 1), ("2026-01-02", 2)):
+            storage.store(OutputContext("top_posts", (day,), f"run of {day}"), pd.DataFrame({"day": [day], "score": [score]}))
+        storage.store(OutputContext("top_posts", ("2026-01-02",), "second"), pd.DataFrame({"day": ["2026-01-02"], "score": [3]}))
+        storage.store(OutputContext("notes", (), "run"), {"text": "\x1b[31mred\nsecond line"})
+        storage.store(OutputContext("kept/table", (), "run"), pd.DataFrame({"n": [7]}), "tables")
+
+
+def ducklift(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def printed(*arguments: str) -> Any:
+    done = ducklift(*arguments)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_assets_are_listed_with_their_partitions(stored):
+    found = printed("asset", "list", "--json")["assets"]
+    assert [(each["key"], each["partition"]) for each in found] == [
+        ("notes", None),
+        ("top_posts", "2026-01-01"),
+        ("top_posts", "2026-01-02"),
+    ]
+
+
+def test_versions_are_listed_and_one_can_be_gone_back_to(stored):
+    versions = printed("asset", "versions", "top_posts", "-p", "2026-01-02", "--json")["versions"]
+    assert [each["current"] for each in versions] == [True, False]
+
+    assert ducklift("asset", "rollback", "top_posts", versions[1]["version"], "-p", "2026-01-02").exit_code == 0
+    assert printed("query", "select score from asset('top_posts', '2026-01-02')", "-f", "json") == [{"score": 2}]
+    assert ducklift("asset", "pin", "top_posts", "-p", "2026-01-02").exit_code == 0
+    assert ducklift("asset", "unpin", "top_posts", "-p", "2026-01-02").exit_code == 0
+    assert printed("query", "select score from asset('top_posts', '2026-01-02')", "-f", "json") == [{"score": 3}]
+    assert ducklift("asset", "expire", "top_posts", "--keep", "1", "-p", "2026-01-02").exit_code == 0
+    assert len(printed("asset", "versions", "top_posts", "-p", "2026-01-02", "--json")["versions"]) == 1
+
+
+def test_a_value_is_shown_and_what_it_holds_is_not_obeyed_by_the_terminal(stored):
+    shown = ducklift("asset", "show", "notes").output
+    assert "json" in shown
+    assert "\x1b" not in shown
+    assert "score" in ducklift("asset", "show", "top_posts", "-p", "2026-01-01").output
+
+
+def test_stored_tables_are_queried_by_their_key(stored):
+    sql = "select a.score, b.n from asset('top_posts') a, asset('kept/table') b order by all"
+    assert printed("query", sql, "-f", "json") == [{"score": 1, "n": 7}, {"score": 3, "n": 7}]
+    assert printed("query", "select _partition from asset('top_posts') order by 1", "-f", "json")[0] == {"_partition": "2026-01-01"}
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [("from asset('nothing')", "nothing is not stored"), ("from asset('notes')", "no table"), ("from asset(1 + 1)", "each a text"),
+     ("from asset('../up')", "not an asset's key")],
+)  # fmt: skip
+def test_a_call_that_gives_no_table_is_named(stored, sql, said):
+    done = ducklift("query", sql)
+    assert done.exit_code in (1, 2)
+    assert said in done.output
+
+
+def test_a_table_of_the_warehouse_keeps_no_versions(stored):
+    done = ducklift("asset", "versions", "kept/table")
+    assert (done.exit_code, "no versions" in done.output) == (2, True)
