@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import ducklift
-from ducklift.cli import checking, diagnosing, history, inspecting, keeping, quarantining, querying, running, standing_in, valuing, starting
+from ducklift.cli import checking, diagnosing, history, inspecting, keeping, quarantining, querying, running, standing_in, starting, valuing
 from ducklift.cli.outcome import Verbs
 
 app = typer.Typer(
