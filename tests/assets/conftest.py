@@ -11,8 +11,6 @@ import pytest
 
 from ducklift.settings import Settings, load_settings
 
-BACKENDS = ("memory", "file", "s3")
-
 
 @pytest.fixture
 def settings_on(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], Settings]:

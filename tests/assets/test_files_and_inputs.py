@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
 import pytest
+from value_stores import BACKENDS
 
-from conftest import BACKENDS
 from ducklift.assets import AssetIn, FileManager, Storage, ValueMissing, ValueUnreadable, asset, materialize
 from ducklift.assets.path_manager import open_store
 from ducklift.assets.storage import input_context

@@ -14,8 +14,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from pydantic import BaseModel
+from value_stores import BACKENDS
 
-from conftest import BACKENDS
 from ducklift.assets import NoSerializer, OutputContext, Storage, ValueMissing
 from ducklift.assets.storage import input_context
 from ducklift.settings import Settings

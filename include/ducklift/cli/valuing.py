@@ -14,7 +14,6 @@ from ducklift.cli.safe_text import visible
 from ducklift.cli.tabular import Heading, console, print_table
 from ducklift.errors import ConfigurationError
 from ducklift.settings import load_settings
-from ducklift.specs import duration_s
 
 if TYPE_CHECKING:
     from ducklift.assets.versions import Version, VersionStore
@@ -151,6 +150,8 @@ def expire(
     manager: _Manager = None,
 ) -> None:
     """Delete old versions of a value; the current one always stays."""
+    from ducklift.specs import duration_s
+
     try:
         age = timedelta(seconds=duration_s(older_than))
     except ValueError as err:

@@ -1,0 +1,3 @@
+"""The kinds of stores that values are tried on."""
+
+BACKENDS = ("memory", "file", "s3")
