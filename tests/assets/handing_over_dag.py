@@ -2,6 +2,9 @@
 
 from airflow.sdk import DAG, task
 
+from ducklift.assets import StaticPartitions
+from ducklift.orchestration.lake_asset import lake_asset
+
 with DAG("handing_over", schedule=None):
 
     @task
@@ -39,3 +42,11 @@ with DAG("handing_over", schedule=None):
 
     found = add(frame(), large(), small(), alike())
     collect(times_ten.expand(n=found))
+
+    @task
+    def regions():
+        return ["eu", "us"]
+
+    @lake_asset(partitions=StaticPartitions(["eu", "us"]), over=regions())
+    def mapped(context):
+        return f"value of {context.partition_key}"

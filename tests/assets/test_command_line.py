@@ -60,6 +60,35 @@ def test_versions_are_listed_and_one_can_be_gone_back_to(stored):
     assert len(printed("asset", "versions", "top_posts", "-p", "2026-01-02", "--json")["versions"]) == 1
 
 
+def test_two_versions_are_compared_by_their_facts_and_rows(stored):
+    first, second = [each["version"] for each in printed("asset", "versions", "top_posts", "-p", "2026-01-02", "--json")["versions"]]
+    found = printed("asset", "compare", "top_posts", first, second, "-p", "2026-01-02", "--json")["differences"]
+    assert found["rows that the other lacks"] == [1, 1]
+    assert {"sha256", "run_id"} <= set(found)
+    assert "rows" not in found
+
+
+def test_old_values_of_xcom_are_cleaned_away_and_nothing_else(stored):
+    from ducklift.assets import FilesystemIOManager
+    from ducklift.assets.path_manager import open_store
+
+    settings = load_settings()
+    manager = FilesystemIOManager(open_store(settings, None), settings)
+    manager.store_value(OutputContext("xcom/d/t/k", ("run",)), {1}, current=False)
+    before = printed("asset", "list", "--json")
+    assert "0 value" in ducklift("asset", "clean", "--older-than", "1d").output
+    assert "1 value" in ducklift("asset", "clean", "--older-than", "0s").output
+    assert printed("asset", "list", "--json") == before
+
+
+def test_a_storage_file_that_is_wrong_is_found_by_validate(stored, declare):
+    declare("default: gone\n")
+    load_settings().pipelines.mkdir()
+    (load_settings().pipelines / "some.yaml").write_text("name: some\nsource: {type: reddit, subreddits: [python]}\ntable: a.b\n")
+    done = ducklift("validate")
+    assert "gone" in done.output
+
+
 def test_a_value_is_shown_and_what_it_holds_is_not_obeyed_by_the_terminal(stored):
     shown = ducklift("asset", "show", "notes").output
     assert "json" in shown

@@ -98,7 +98,7 @@ def test_each_run_is_a_version_and_the_day_is_its_partition(told):
 
 def test_the_events_tell_what_was_stored_and_in_which_partition(told):
     events = {event["asset"]: event for event in told["events"]}
-    assert set(events) == set(ASSETS)
+    assert set(events) == {*ASSETS, "mapped"}
     assert events["top_posts"]["partition"] == told["day"]
     assert events["top_posts"]["extra"]["rows"] == value(told, "top_posts").num_rows
 
@@ -116,6 +116,23 @@ def test_large_and_odd_values_pass_between_tasks_by_reference(told):
     assert all(len(json.dumps(each)) < 1_000 for each in held.values())
     assert "ducklift_stored_value" not in json.dumps(held["small/-1"])
     assert json.dumps(held["collect/-1"]).strip('"') == "1000070"
+
+
+def test_an_asset_maps_over_the_partitions_that_a_task_returns(told):
+    loaded = AssetValueLoader(told["settings"]).load_asset_value("mapped", partition_key=["us", "eu"])
+    assert loaded == {"us": "value of us", "eu": "value of eu"}
+
+
+def test_a_manager_that_is_not_declared_fails_when_the_dag_file_is_parsed(monkeypatch, tmp_path):
+    from ducklift.assets import UnknownManager
+    from ducklift.orchestration.lake_asset import lake_asset
+
+    monkeypatch.setenv("DUCKLIFT_PIPELINES", str(tmp_path / "include" / "pipelines"))
+    with pytest.raises(UnknownManager, match="nowhere"):
+
+        @lake_asset(io_manager_key="nowhere")
+        def value():
+            return 1
 
 
 def test_a_reference_whose_value_is_gone_raises_and_never_becomes_a_text(told, monkeypatch):

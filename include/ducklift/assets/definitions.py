@@ -81,6 +81,12 @@ class AssetFunction:
                 continue
         return found
 
+    @property
+    def managers(self) -> list[str]:
+        """Return the names of the managers that the asset and its inputs ask for."""
+        named = [self.io_manager_key, *(each.input_manager_key for each in self.ins.values())]
+        return [name for name in named if name is not None]
+
     def input_key(self, parameter: str) -> str:
         """Return the key of the asset that a parameter is for."""
         return asset_key(self.ins[parameter].key or parameter) if parameter in self.ins else parameter

@@ -127,6 +127,10 @@ class Storage:
             if kind.input_only and name in self._declared.io_managers:
                 raise ConfigurationError(f"{self._where(name)}: type {kind.name!r} only loads values; move it to input_managers.")
 
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise `UnknownManager` for the first name that is not declared."""
+        check_backends(names, self.names, str(self.file))
+
     def manager(self, name: str | None = None) -> InputManager:
         """Return a manager by name, opened; raises `UnknownManager`."""
         name = name or self.default

@@ -19,6 +19,8 @@ from ducklift.assets.managers import IOManager, Surroundings, io_manager
 from ducklift.assets.serializers import full_name
 from ducklift.assets.tables import TableSerializer, record_batches, table_as
 from ducklift.errors import WarehouseMissing
+from ducklift.lake.filesystem import open_lake
+from ducklift.lake.manifest import sha256_of
 from ducklift.pipeline import Run, extract, load, upload
 from ducklift.pipeline_file import Pipeline
 from ducklift.settings import Settings
@@ -81,7 +83,9 @@ class TableIOManager(IOManager):
         )
         run = Run.now(mode="full_refresh")
         run = Run(f"{context.run_id or run.run_id}:{uuid.uuid4().hex}", run.slice_start, run.slice_end, mode="full_refresh")
-        summary = load(upload(extract(pipeline, stream, run, self.settings), self.settings), self.settings, pipeline)
+        manifest = upload(extract(pipeline, stream, run, self.settings), self.settings)
+        summary = load(manifest, self.settings, pipeline)
+        lake = open_lake(self.settings)
         context.add_output_metadata(
             {
                 "table": str(table),
@@ -89,7 +93,9 @@ class TableIOManager(IOManager):
                 "bytes": summary.bytes,
                 "total_rows": summary.total_rows,
                 "load_id": summary.load_id,
-                "path": summary.manifest,
+                "path": manifest,
+                # Of the manifest, which holds that of every file.
+                "sha256": sha256_of(lake.read(lake.key_of(manifest)) or b""),
                 "format": "table",
                 "seconds": summary.seconds,
             }

@@ -112,6 +112,23 @@ class VersionStore:
         names = self._move_names(key, partition)
         return [_read(Move, read_if_there(self.store, name) or b"", self.store.url_of(name)) for name in names]
 
+    def compare(self, key: str, partition: str | None, first: str, second: str) -> dict[str, tuple[Any, Any]]:
+        """Return what two versions' records differ in, by name: size, form, hash, rows and whatever else was told about them."""
+        sides = [self.version(key, partition, each) for each in (first, second)]
+        told = [{**side.model_dump(mode="json", exclude={"metadata", "record_version", "file"}), **side.metadata} for side in sides]
+        names = dict.fromkeys([*told[0], *told[1]])
+        return {name: (told[0].get(name), told[1].get(name)) for name in names if told[0].get(name) != told[1].get(name)}
+
+    def sweep(self, prefix: str, older_than: timedelta) -> int:
+        """Delete all versions under `assets/{prefix}` that are older than a time, pointed at or not; return how many."""
+        limit, gone = datetime.now(UTC) - older_than, 0
+        for name in [each.key for each in self._listed(f"{ASSETS}{prefix}") if each.key.endswith(f"/{RECORD}")]:
+            version = _read(Version, read_if_there(self.store, name) or b"", self.store.url_of(name))
+            if version.written_at <= limit:
+                self.delete(version.key, version.partition, version.version)
+                gone += 1
+        return gone
+
     def roll_back(self, key: str, partition: str | None, version: str, run_id: str = "") -> Move:
         """Point `current` at an earlier version; nothing is deleted, and the next write moves on from there."""
         self.version(key, partition, version)

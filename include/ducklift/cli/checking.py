@@ -13,7 +13,8 @@ from ducklift.settings import load_settings
 
 
 def validate(name: Annotated[str | None, typer.Argument(metavar="NAME", help="One pipeline; all of them when left out.")] = None) -> None:
-    """Check pipeline files; an error names the file, the line and the fix."""
+    """Check pipeline files and storage.yaml; an error names the file, the line and the fix."""
+    from ducklift.assets.storage import Storage
     from ducklift.pipeline_file import load_pipeline, pipeline_names
 
     settings = load_settings()
@@ -32,5 +33,13 @@ def validate(name: Annotated[str | None, typer.Argument(metavar="NAME", help="On
             streams = pipeline.streams()
             plural = "stream" if len(streams) == 1 else "streams"
             typer.echo(visible(f"{each}: fit to run, {len(streams)} {plural} into {pipeline.table}"))
+    if name is None and (settings.pipelines.parent / "storage.yaml").is_file():
+        try:
+            with Storage(settings) as storage:
+                storage.check()
+                typer.echo(visible(f"storage.yaml: fit to use, managers {', '.join(storage.names)}"))
+        except ConfigurationError as err:
+            complain(str(err))
+            broken += 1
     if broken:
         raise typer.Exit(EXIT_USAGE)

@@ -121,6 +121,62 @@ def rollback(
 
 
 @verbs.command()
+def compare(
+    key: _Key,
+    first: Annotated[str, typer.Argument(help="A version: ducklift asset versions KEY.")],
+    second: Annotated[str, typer.Argument(help="Another one.")],
+    partition: _Partition = None,
+    manager: _Manager = None,
+    as_json: Json = False,
+) -> None:
+    """Show what two versions differ in, and for tables how many rows only one of them has."""
+    with _versions(manager, key) as versions:
+        found = {name: list(pair) for name, pair in versions.compare(key, partition, first, second).items()}
+        form = versions.version(key, partition, first).serializer
+    if form == versions.version(key, partition, second).serializer == "parquet":
+        found["rows that the other lacks"] = _lone_rows(key, partition, (first, second), manager)
+    if as_json:
+        print_json({"differences": found})
+        return
+    print_table(console(), [Heading(""), Heading(first), Heading(second)], [[name, *map(str, pair)] for name, pair in found.items()])
+
+
+def _lone_rows(key: str, partition: str | None, pair: tuple[str, str], manager: str | None) -> list[Any]:
+    """Return how many rows each of two tables has that the other lacks; None for tables of other columns."""
+    import duckdb
+    import pyarrow as pa
+
+    from ducklift.assets.value_loader import AssetValueLoader
+
+    with AssetValueLoader() as loader, duckdb.connect() as connection:
+        for name, version in zip(("first", "second"), pair, strict=True):
+            table = loader.load_asset_value(key, partition_key=partition, version=version, io_manager_key=manager, as_type=pa.Table)
+            connection.register(name, table)
+        try:
+            counted = "SELECT count(*) FROM (FROM {} EXCEPT ALL FROM {})"
+            return [connection.sql(counted.format(*sides)).fetchall()[0][0] for sides in (("first", "second"), ("second", "first"))]
+        except duckdb.Error:
+            return [None, None]
+
+
+@verbs.command()
+def clean(
+    older_than: Annotated[str, typer.Option(help="Values of XCom older than this, e.g. 30d.")],
+    manager: _Manager = None,
+) -> None:
+    """Delete old values of XCom that Airflow's own cleaning of its database left behind."""
+    from ducklift.specs import duration_s
+
+    try:
+        age = timedelta(seconds=duration_s(older_than))
+    except ValueError as err:
+        raise ConfigurationError(f"--older-than: {err}") from err
+    with _versions(manager) as versions:
+        gone = versions.sweep("xcom/", age)
+    note(f"{gone} value(s) of XCom are deleted.")
+
+
+@verbs.command()
 def pin(
     key: _Key,
     version: Annotated[str | None, typer.Argument(help="The version to stay at; the current one when absent.")] = None,

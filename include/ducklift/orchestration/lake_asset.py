@@ -17,6 +17,7 @@ from ducklift.assets.storage import Storage
 from ducklift.errors import ConfigurationError
 from ducklift.orchestration.connections import airflow_settings
 from ducklift.orchestration.tasks import terminal_errors_fail
+from ducklift.settings import load_settings
 
 Context = Mapping[str, Any]
 PARTITION = "partition_key"
@@ -30,6 +31,7 @@ class LakeAsset(AssetFunction):
     """
 
     partition_for: PartitionFor | None = None
+    over: Any = None
 
     @property
     def asset(self) -> Asset:
@@ -50,11 +52,11 @@ class LakeAsset(AssetFunction):
             multiple_outputs=False,
             **arguments,
         )
-        def make(**context: Any) -> dict[str, Any]:
+        def make(partition: str | None = None, **context: Any) -> dict[str, Any]:
             """Load the inputs, call the function, store the result; XCom carries what is known about it, never the value."""
-            return make_value(self, context)
+            return make_value(self, context, partition)
 
-        made: Any = make()
+        made: Any = make() if self.over is None else make.expand(partition=self.over)
         for key in self.upstream().values():
             with suppress(KeyError):
                 made.operator.set_upstream(dag.task_dict[key.replace("/", ".")])
@@ -81,12 +83,16 @@ def lake_asset(
     metadata: Mapping[str, Any] | None = None,
     partitions: Partitions | None = None,
     partition_for: PartitionFor | None = None,
+    over: Any = None,
     dag_arguments: Mapping[str, Any] | None = None,
     **task_arguments: Any,
 ) -> Any:
     """Declare a function as an asset that Airflow makes.
 
     `partition_for` is asked for the partition of a run that bears no partition key of its own; without it the run's slice of time decides.
+    `over` maps the task over partition keys, a list or what another task returns. A manager that `storage.yaml` does not declare is an
+    error here, when the DAG file is parsed.
+
     Inside a DAG it becomes a task of that DAG. Elsewhere it becomes a DAG of its own, named as the asset, with `schedule` and
     `dag_arguments`. `task_arguments` are those of Airflow's `task`; the others are as in `ducklift.assets.asset`.
     """
@@ -94,7 +100,8 @@ def lake_asset(
     def declare(made: Callable[..., Any]) -> LakeAsset:
         name = asset_key(key) if key is not None else made.__name__
         declared = LakeAsset(made, name, ins or {}, io_manager_key, group, metadata or {}, partitions)
-        declared.partition_for = partition_for
+        declared.partition_for, declared.over = partition_for, over
+        Storage(load_settings()).check_names(declared.managers)
         if DagContext.get_current() is not None:
             declared.task(**task_arguments)
             return declared
@@ -106,10 +113,10 @@ def lake_asset(
     return declare if function is None else declare(function)
 
 
-def make_value(definition: LakeAsset, context: Context) -> dict[str, Any]:
-    """Make an asset in a task: the run's partition, the inputs, the function, the stored result, the event."""
+def make_value(definition: LakeAsset, context: Context, partition: str | None = None) -> dict[str, Any]:
+    """Make an asset in a task: the partition (the run's unless one is given), the inputs, the function, the stored result, the event."""
     with terminal_errors_fail():
-        partition = partition_of(definition, context)
+        partition = partition or partition_of(definition, context)
         with Storage(airflow_settings()) as storage:
             _, known = definition.run(storage, partition, _run_id(context))
     facts = {**known, **({PARTITION: partition} if partition else {})}
