@@ -5,14 +5,17 @@ Parsing reads the YAML and `.env`, nothing else: no network, no metadata databas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, cast
 
 from airflow.sdk import DAG, Asset, Param, task, task_group
 
-from ducklift.orchestration import tasks
+from ducklift.orchestration import tasks, waiting
+from ducklift.orchestration.alerts import Notify, alerting
+from ducklift.orchestration.partitions import REEXTRACT, is_partitioned
 from ducklift.pipeline import Pipeline, load_pipeline
 from ducklift.settings import Settings, load_settings
 
@@ -23,6 +26,36 @@ FIRST_DAY = datetime(2020, 1, 1, tzinfo=UTC)
 LABEL = "{{ stream_label(ti.map_index, params) }}"
 
 
+@dataclass(frozen=True)
+class Budget:
+    """How many of a DAG's tasks may work at once, and in which pools; None leaves it to Airflow's own limits.
+
+    `streams_at_once` bounds the extractions of one run, `streams_at_once_in_all_runs` those of all its runs together, as in a backfill.
+    """
+
+    streams_at_once: int | None = None
+    streams_at_once_in_all_runs: int | None = None
+    extraction_pool: str | None = None
+    load_pool: str = WAREHOUSE_POOL
+
+    def of_extraction(self, source: str) -> dict[str, Any]:
+        """Return the arguments of the extraction task."""
+        return {
+            "pool": self.extraction_pool or EXTRACTION_POOLS.get(source),
+            "max_active_tis_per_dagrun": self.streams_at_once,
+            "max_active_tis_per_dag": self.streams_at_once_in_all_runs,
+        }
+
+
+NO_BUDGET = Budget()
+REEXTRACT_FIELD = {
+    "type": "boolean",
+    "title": "Read again",
+    "description": "Read the partition anew, and put what is read in the place of its earlier load.",
+    "default": False,
+}
+
+
 def pipeline_dag(
     name: str,
     *,
@@ -30,42 +63,55 @@ def pipeline_dag(
     retries: int = 3,
     tags: Iterable[str] = (),
     doc_md: str | None = None,
+    wait_for: str | Sequence[str] = (),
+    budget: Budget = NO_BUDGET,
+    deadline: timedelta | None = None,
+    notify: Notify | None = None,
     **dag_arguments: Any,
 ) -> DAG:
     """Build the DAG of `<pipelines>/<name>.yaml`: extract, upload and load as one mapped task group over its streams.
 
     The stream that fails ends red, the others land, and the run is red. Missed slices are not caught up with, and one run is active at a
     time, unless `dag_arguments` say otherwise; they go to Airflow's `DAG`, and their `default_args` over the ones made here. The trigger
-    form is the source's own.
+    form is the source's own. Each run first waits for the objects `wait_for` (templated S3 URLs), deferred. `notify` names who is told of a
+    failed run, and of one not done within `deadline`, see `ducklift.orchestration.alerts`.
 
     Raises `ConfigurationError` when the pipeline file is not usable: Airflow shows it as the DAG file's import error.
     """
     settings = load_settings()
     pipeline = load_pipeline(name, settings)
-    retrying = {
+    arguments = {
+        "start_date": FIRST_DAY,
+        "catchup": False,
+        "max_active_runs": 1,
+        "params": form_of(pipeline, is_partitioned(schedule)),
+        **alerting(notify, deadline, settings),
+        **dag_arguments,
+        "user_defined_macros": {"stream_label": partial(tasks.label_of, pipeline), **dag_arguments.get("user_defined_macros", {})},
+        "default_args": {**_retrying(retries), **dag_arguments.get("default_args", {})},
+    }
+    with DAG(name, schedule=schedule, tags=[*tags], doc_md=doc_md, **arguments) as dag:
+        waiting.in_front_of(_streams(pipeline, upload_task_id(settings), budget), wait_for)
+    return dag
+
+
+def _retrying(retries: int) -> dict[str, Any]:
+    return {
         "retries": retries,
         "retry_delay": timedelta(minutes=1),
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(minutes=30),
         "retry_policy": tasks.WaitAsAsked(),
     }
-    arguments = {
-        "start_date": FIRST_DAY,
-        "catchup": False,
-        "max_active_runs": 1,
-        "params": form_of(pipeline),
-        **dag_arguments,
-        "user_defined_macros": {"stream_label": partial(tasks.label_of, pipeline), **dag_arguments.get("user_defined_macros", {})},
-        "default_args": {**retrying, **dag_arguments.get("default_args", {})},
-    }
-    with DAG(name, schedule=schedule, tags=[*tags], doc_md=doc_md, **arguments) as dag:
-        _streams(pipeline, upload_task_id(settings))
-    return dag
 
 
-def form_of(pipeline: Pipeline) -> dict[str, Param]:
-    """Return the trigger form: one field for each option of the pipeline, checked by its JSON Schema."""
-    return {name: _field(schema) for name, schema in pipeline.options_schema().items()}
+def form_of(pipeline: Pipeline, partitioned: bool = False) -> dict[str, Param]:
+    """Return the trigger form: one field for each option of the pipeline, checked by its JSON Schema.
+
+    A partitioned DAG's has one more, by which a run or a backfill puts its reading in the place of the partition's earlier one.
+    """
+    fields = {name: _field(schema) for name, schema in pipeline.options_schema().items()}
+    return {**fields, REEXTRACT: _field(REEXTRACT_FIELD)} if partitioned else fields
 
 
 def _field(schema: Mapping[str, Any]) -> Param:
@@ -90,12 +136,12 @@ def asset_of(pipeline: Pipeline) -> Asset:
     return Asset(name=str(table), uri=f"x-ducklift://{table.dataset}/{table.table}")
 
 
-def _streams(pipeline: Pipeline, upload_id: str) -> None:
-    """Wire the tasks of one stream, and map them over all of them."""
+def _streams(pipeline: Pipeline, upload_id: str, budget: Budget) -> Any:
+    """Wire the tasks of one stream, map them over all of them, and return the group."""
     source, table = pipeline.source.type, asset_of(pipeline)
     to_warehouse = pipeline.target == "warehouse"
 
-    @task(task_id=f"{source}_extraction", map_index_template=LABEL, pool=EXTRACTION_POOLS.get(source))
+    @task(task_id=f"{source}_extraction", map_index_template=LABEL, **budget.of_extraction(source))
     def extraction(stream: str, **context: Any) -> str:
         """Read one slice of the stream into the spool; the result is the package's path."""
         return tasks.extract_stream(pipeline, stream, context)
@@ -105,7 +151,7 @@ def _streams(pipeline: Pipeline, upload_id: str) -> None:
         """Put the package's files into the lake, its manifest last; the result is the manifest's URL."""
         return tasks.upload_package(package_path, None if to_warehouse else table, context)
 
-    @task(task_id="duckdb_load", map_index_template=LABEL, pool=WAREHOUSE_POOL, outlets=[table], multiple_outputs=False)
+    @task(task_id="duckdb_load", map_index_template=LABEL, pool=budget.load_pool, outlets=[table], multiple_outputs=False)
     def duckdb_load(manifest_url: str, **context: Any) -> dict[str, Any]:
         """Load the package into the table, exactly once; the result is a summary of every row."""
         return tasks.load_package(pipeline, manifest_url, table, context)
@@ -116,4 +162,4 @@ def _streams(pipeline: Pipeline, upload_id: str) -> None:
         landed: Any = lake_upload(cast(Any, extraction(stream)))
         return duckdb_load(landed) if to_warehouse else landed
 
-    one_stream.expand(stream=list(pipeline.streams()))
+    return one_stream.expand(stream=list(pipeline.streams()))

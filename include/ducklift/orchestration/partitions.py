@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from airflow.sdk import CronPartitionTimetable, PartitionedAssetTimetable
+
 from ducklift.planning import Mode, Run
 
 Context = Mapping[str, Any]
@@ -43,6 +45,11 @@ def run_of(context: Context) -> Run:
         window=ends > begins and (partition is not None or run_type == "backfill"),
         partition=key,
     )
+
+
+def is_partitioned(schedule: Any) -> bool:
+    """Return whether runs of this schedule have partition keys."""
+    return isinstance(schedule, CronPartitionTimetable | PartitionedAssetTimetable)
 
 
 def _facts(dag_run: Any, run_type: str, task_instance: Any) -> dict[str, Any]:
