@@ -18,6 +18,7 @@ from ducklift.orchestration.alerts import Notify, alerting
 from ducklift.orchestration.partitions import REEXTRACT, is_partitioned
 from ducklift.pipeline import Pipeline, load_pipeline
 from ducklift.settings import Settings, load_settings
+from ducklift.specs import TableName
 
 WAREHOUSE_POOL = "ducklift_warehouse"
 # Sources that share one quota of an API across all their tasks. Set-up makes the pools.
@@ -131,7 +132,12 @@ def upload_task_id(settings: Settings) -> str:
 
 def asset_of(pipeline: Pipeline) -> Asset:
     """Return the pipeline's table as an Airflow asset: by its name alone, which is the same wherever the warehouse lies."""
-    table = pipeline.table_spec(pipeline.streams()[0]).name
+    return table_asset(str(pipeline.table_spec(pipeline.streams()[0]).name))
+
+
+def table_asset(name: str) -> Asset:
+    """Return the asset of a table, `dataset.table`, for the schedule of a DAG that follows it."""
+    table = TableName.parse(name)
     # Schemes with x- are the user's own. For any other, Airflow asks all providers, and the parse imports boto3.
     return Asset(name=str(table), uri=f"x-ducklift://{table.dataset}/{table.table}")
 

@@ -14,7 +14,7 @@ from ducklift.sources.user_code import HOW_TO_NAME, PLACE, UserFunction
 from ducklift.sources.yielded import batches_of
 
 StreamName = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,100}$")]
-OFFERED = ("state", "stream", "watermark", "cursor_from", "cursor_to", "interval_start", "interval_end", "connection")
+OFFERED = ("state", "stream", "watermark", "cursor_from", "cursor_to", "interval_start", "interval_end", "partition", "connection")
 
 
 class PythonSource(Source):
@@ -27,6 +27,8 @@ class PythonSource(Source):
     )
     params: dict[str, Any] = Field(default_factory=dict, description="Handed to the function by name.")
     moves_watermark: bool = Field(default=True, description="false: the function does not give everything since the watermark.")
+
+    by_interval: bool = Field(default=False, description="true: the function keeps to cursor_to, so that one interval can be asked of it.")
 
     @model_validator(mode="after")
     def _functions_are_named(self) -> PythonSource:
@@ -50,6 +52,10 @@ class PythonSource(Source):
     def uses_watermark(self) -> bool:
         """Return whether the function gives everything since the watermark."""
         return self.moves_watermark
+
+    def reads_windows(self) -> bool:
+        """Return whether the function gives what lies between two cursors, and nothing else."""
+        return self.by_interval
 
     def read(self, request: SliceRequest, settings: Settings, report: ReadReport) -> Iterator[Batch]:
         """Yield what the function gives; raises `FunctionFailed` for its errors, `ConfigurationError` when it cannot be found or called."""
@@ -81,5 +87,6 @@ def _offered(request: SliceRequest, settings: Settings) -> Mapping[str, Any]:
         "cursor_to": request.cursor_to,
         "interval_start": request.interval_start,
         "interval_end": request.interval_end,
+        "partition": request.partition,
         "connection": settings.connections,
     }
