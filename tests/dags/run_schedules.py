@@ -9,10 +9,13 @@ import json
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import structlog
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+from airflow.dag_processing.processor import _execute_dag_callbacks
 from airflow.jobs.job import Job
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 from airflow.models.asset_state_store import AssetStateStoreModel
@@ -26,6 +29,8 @@ from airflow.utils.db import initdb
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState, TaskInstanceState
 from sqlalchemy import select, update
+
+log = structlog.get_logger()
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 JUST_ONCE, AGAIN = ReprocessBehavior.NONE, ReprocessBehavior.COMPLETED
@@ -57,34 +62,35 @@ def backfill(dag_id: str, first: int, last: int, behavior: ReprocessBehavior, re
 
 def drive(dag: Any, run_id: str) -> dict[str, Any]:
     """Run the tasks of a queued run as `dag.test()` does, retries at once, until nothing can go on; return what became of it."""
-    with create_session() as session:
-        run = session.scalars(select(DagRun).where(DagRun.dag_id == dag.dag_id, DagRun.run_id == run_id)).one()
-        run.dag = session.scalar(SerializedDagModel.latest_item_select_object(dag.dag_id)).dag
-        run.dag.on_failure_callback = dag.on_failure_callback
-        run.state, run.start_date = DagRunState.RUNNING, datetime.now(UTC)
-        session.commit()
-        retried: set[str] = set()
-        idle = False
-        while run.state == DagRunState.RUNNING:
-            session.expire_all()
+    retried: set[str] = set()
+    idle = 0
+    while idle <= len(dag.tasks):  # what failed upstream shows one task further at each look
+        with create_session() as session:
+            run = run_with_dag(session, dag.dag_id, run_id)
+            if run.state in (DagRunState.SUCCESS, DagRunState.FAILED):
+                break
+            if run.state == DagRunState.QUEUED:
+                run.state, run.start_date = DagRunState.RUNNING, datetime.now(UTC)
             for one in waiting_for_retry(run, session, retried):
                 one.end_date = one.end_date - timedelta(hours=1)
-            session.commit()
-            ready, _ = run.update_state(session=session)
+            session.flush()
+            ready, callback = run.update_state(session=session, execute_callbacks=False)
             for one in ready:
                 one.try_number += 1
                 one.state, one.scheduled_dttm = TaskInstanceState.SCHEDULED, datetime.now(UTC)
-            session.commit()
-            if not ready and not idle:
-                idle = True  # what failed upstream shows at the next look
-                continue
-            if not ready:
-                break
-            idle = False
-            for one in ready:
-                _run_task(ti=one, task=dag.task_dict[one.task_id], run_triggerer=True)
-        session.expire_all()
-        return told(run)
+        if callback is not None:
+            _execute_dag_callbacks(SimpleNamespace(dags={dag.dag_id: dag}), callback, log)
+        for one in ready:
+            _run_task(ti=one, task=dag.task_dict[one.task_id], run_triggerer=True)
+        idle = 0 if ready else idle + 1
+    with create_session() as session:
+        return told(run_with_dag(session, dag.dag_id, run_id))
+
+
+def run_with_dag(session: Any, dag_id: str, run_id: str) -> DagRun:
+    run = session.scalars(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).one()
+    run.dag = session.scalar(SerializedDagModel.latest_item_select_object(dag_id)).dag
+    return run
 
 
 def waiting_for_retry(run: DagRun, session: Any, retried: set[str]) -> list[TaskInstance]:
@@ -96,7 +102,8 @@ def waiting_for_retry(run: DagRun, session: Any, retried: set[str]) -> list[Task
 
 
 def told(run: DagRun) -> dict[str, Any]:
-    tasks = {one.task_id: {"state": str(one.state), "tries": one.try_number} for one in run.get_task_instances()}
+    in_order = sorted(run.get_task_instances(), key=lambda one: str(one.start_date or "never"))
+    tasks = {one.task_id: {"state": str(one.state), "tries": one.try_number} for one in in_order}
     delays = [one.next_retry_datetime() for one in run.get_task_instances() if one.state == TaskInstanceState.UP_FOR_RETRY]
     return {
         "run_id": run.run_id, "run_type": str(run.run_type), "partition": run.partition_key, "state": str(run.state), "tasks": tasks,

@@ -24,6 +24,7 @@ WAREHOUSE_POOL = "ducklift_warehouse"
 # Sources that share one quota of an API across all their tasks. Set-up makes the pools.
 EXTRACTION_POOLS = {"reddit": "reddit_api"}
 FIRST_DAY = datetime(2020, 1, 1, tzinfo=UTC)
+GROUP = "stream"
 LABEL = "{{ stream_label(ti.map_index, params) }}"
 
 
@@ -92,7 +93,8 @@ def pipeline_dag(
         "default_args": {**_retrying(retries), **dag_arguments.get("default_args", {})},
     }
     with DAG(name, schedule=schedule, tags=[*tags], doc_md=doc_md, **arguments) as dag:
-        waiting.in_front_of(_streams(pipeline, upload_task_id(settings), budget), wait_for)
+        _streams(pipeline, upload_task_id(settings), budget)
+        waiting.in_front_of(dag.task_group.children[GROUP], wait_for)
     return dag
 
 
@@ -142,8 +144,8 @@ def table_asset(name: str) -> Asset:
     return Asset(name=str(table), uri=f"x-ducklift://{table.dataset}/{table.table}")
 
 
-def _streams(pipeline: Pipeline, upload_id: str, budget: Budget) -> Any:
-    """Wire the tasks of one stream, map them over all of them, and return the group."""
+def _streams(pipeline: Pipeline, upload_id: str, budget: Budget) -> None:
+    """Wire the tasks of one stream, and map them over all of them."""
     source, table = pipeline.source.type, asset_of(pipeline)
     to_warehouse = pipeline.target == "warehouse"
 
@@ -163,9 +165,9 @@ def _streams(pipeline: Pipeline, upload_id: str, budget: Budget) -> Any:
         return tasks.load_package(pipeline, manifest_url, table, context)
 
     # With a prefix, the tasks' ids would be stream.reddit_extraction and so on.
-    @task_group(group_id="stream", prefix_group_id=False)
+    @task_group(group_id=GROUP, prefix_group_id=False)
     def one_stream(stream: str) -> Any:
         landed: Any = lake_upload(cast(Any, extraction(stream)))
         return duckdb_load(landed) if to_warehouse else landed
 
-    return one_stream.expand(stream=list(pipeline.streams()))
+    one_stream.expand(stream=list(pipeline.streams()))
