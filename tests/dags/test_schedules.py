@@ -6,19 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 from dags_on_sandbox import stand_on
+from webhook_receiver import receiver
 
 from ducklift.settings import load_settings
 from ducklift.warehouse import open_warehouse
 
+__all__ = ["receiver"]
 pytestmark = pytest.mark.airflow
 
 PIPELINES = {
@@ -52,34 +51,6 @@ sightings = pipeline_dag(
 )
 counts = pipeline_dag("counts", schedule=PartitionedAssetTimetable(assets=table_asset("nature.sightings")))
 """
-
-
-class Receiver(ThreadingHTTPServer):
-    """A chat's incoming webhook on loopback."""
-
-    def __init__(self) -> None:
-        self.received: list[dict[str, Any]] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.received.append({"authorization": self.headers["Authorization"], **json.loads(body)})
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-
-
-@pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")
