@@ -13,6 +13,8 @@ DuckliftError
 │   ├── RecordUnwritable         a record holds a value that no file format can carry
 │   ├── ReadingLimit             a limit of the pipeline file on the reading was reached; nothing was kept
 │   ├── ListingGap               the source could not reach back to the watermark; what it gave is loaded
+│   ├── SourceFileChanged        an object that a load refers to, or was to copy, is another one by now, or gone
+│   ├── SourceFileRefused        a file that is cut, a bomb, of another format, or hostile
 │   ├── LakeRefused              keys, permission, foreign bucket, skewed clock
 │   ├── CorruptObject            size or hash differs from the manifest
 │   │   └── RawExpired           the raw file was deleted on purpose, by retention or because it was superseded
@@ -184,6 +186,25 @@ class ListingGap(Terminal):
             "may be missing. What was read is loaded and the gap is recorded in _ducklift.gaps. "
             "Run more often, or fill the gap from a dump."
         )
+
+
+class SourceFileChanged(Terminal):
+    """An object outside the lake is not the one that was listed; loading it would not be what the slice or the manifest says."""
+
+    def __init__(self, url: str, expected: str, found: str) -> None:
+        self.url, self.expected, self.found = url, expected, found
+        super().__init__(
+            f"{url} was changed since it was listed: expected {expected}, found {found}. No row of it was loaded. A new run takes the file "
+            "as it is now; a rebuild of what was loaded needs the old version back."
+        )
+
+
+class SourceFileRefused(Terminal):
+    """A file outside the lake cannot be taken as what it is said to be."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url, self.reason = url, reason
+        super().__init__(f"{url} was refused: {reason}. Nothing was loaded. Mend the file, or leave it out by a narrower source.path.")
 
 
 class LakeRefused(Terminal):

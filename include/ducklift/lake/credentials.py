@@ -9,6 +9,7 @@ from ducklift.settings import Connection, Settings
 
 CONNECTION = "ducklift_lake"
 ANONYMOUS = "DUCKLIFT_LAKE_ANONYMOUS"
+EXPECTED_OWNER = "DUCKLIFT_EXPECTED_BUCKET_OWNER"
 # Every store's own; a load must never hang on a server that went silent.
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10, 60
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -11,10 +12,11 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from ducklift import __version__
 from ducklift.errors import ConfigurationError, LakeRefused
 from ducklift.failpoints import reach
-from ducklift.lake.credentials import require_extra
+from ducklift.lake.credentials import ANONYMOUS, CONNECTION, EXPECTED_OWNER, require_extra
 from ducklift.lake.layout import LAKE_MARKER, PROBE
 from ducklift.lake.store import LocalStore, Store
-from ducklift.settings import Settings
+from ducklift.settings import Connection, Settings
+from ducklift.source_files import Access
 
 LAKE_VERSION = 1
 
@@ -24,20 +26,41 @@ def open_lake(settings: Settings) -> Store:
 
     Raises `ConfigurationError` when the URL is not one that Ducklift knows, or carries keys; `MissingExtra` when its package is missing.
     """
-    url = settings.lake_url
+    return _opened(settings, settings.lake_url, "DUCKLIFT_LAKE_URL")
+
+
+def open_place(settings: Settings, url: str, access: Access) -> Store:
+    """Return the store of a bucket or folder that is not the lake, with the credentials that `access` names.
+
+    Raises the same as `open_lake`. Whose bucket it is does not matter here: `expected_bucket_owner` speaks of the lake.
+    """
+    own = replace(settings, environment={name: text for name, text in settings.environment.items() if name != EXPECTED_OWNER})
+    if access.anonymous:
+        own = replace(own, environment={**own.environment, ANONYMOUS: "true"})
+    return _opened(own.with_connections(lambda name: _connection(settings, access, name)), url.rstrip("/"), "The URL of a bucket")
+
+
+def _connection(settings: Settings, access: Access, name: str) -> Connection | None:
+    found = settings.connections(access.connection if access.connection and name == CONNECTION else name)
+    if found is None or name != CONNECTION:
+        return found
+    return replace(found, extra={key: value for key, value in found.extra.items() if key != "expected_bucket_owner"})
+
+
+def _opened(settings: Settings, url: str, setting: str) -> Store:
     parts = urlsplit(url)
     opener = OPENERS.get(parts.scheme)
     if opener is None:
         known = ", ".join(f"{scheme}://" for scheme in OPENERS)
-        raise ConfigurationError(f"DUCKLIFT_LAKE_URL has the scheme {parts.scheme!r}, which is not known. Use one of {known}.")
+        raise ConfigurationError(f"{setting} has the scheme {parts.scheme!r}, which is not known. Use one of {known}.")
     # The URL is not shown here: what is wrong with it may be that it holds a key.
     if "?" in url or "#" in url or ":" in parts.netloc.rpartition("@")[0]:
-        raise ConfigurationError("DUCKLIFT_LAKE_URL may hold a place and a folder in it, no keys and no options. Keys: see docs/lake.md.")
+        raise ConfigurationError(f"{setting} may hold a place and a folder in it, no keys and no options. Keys: see docs/lake.md.")
     if "@" in parts.netloc and parts.scheme != "sftp":
-        raise ConfigurationError("DUCKLIFT_LAKE_URL may hold no '@': credentials stand elsewhere, see docs/lake.md.")
+        raise ConfigurationError(f"{setting} may hold no '@': credentials stand elsewhere, see docs/lake.md.")
     if not parts.netloc and parts.scheme not in {"file", "memory"}:
         example = f"{parts.scheme}://{EXAMPLES[parts.scheme]}"
-        raise ConfigurationError(f"DUCKLIFT_LAKE_URL names nothing after {parts.scheme}://: write {example} or {example}/prefix.")
+        raise ConfigurationError(f"{setting} names nothing after {parts.scheme}://: write {example} or {example}/prefix.")
     return opener(settings, parts, url)
 
 

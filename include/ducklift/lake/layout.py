@@ -50,6 +50,11 @@ def snapshot_key(table: TableName) -> str:
     return f"_ducklift/tables/{table}.json"
 
 
+def files_key(table: TableName, pipeline: str) -> str:
+    """Return the key that tells which files of a source a pipeline brought into a table."""
+    return f"_ducklift/files/{table}/{pipeline}.json"
+
+
 def checkpoint_prefix(table: TableName, sequence: int | None = None) -> str:
     """Return the prefix of a table's checkpoints, or of the one that holds its state after the commit `sequence`."""
     prefix = f"{CHECKPOINTS}{table}/"

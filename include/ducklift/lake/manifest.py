@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from ducklift.errors import ManifestUnreadable
 from ducklift.lake.layout import DEFAULT_LAYOUT
+from ducklift.source_files import FileFormat, Origin, ReadOptions
 from ducklift.specs import Spec, TableName, TableSpec
 
 MANIFEST_VERSION = 1
@@ -46,19 +47,37 @@ class Slice(Spec):
 
 
 class RawFile(Spec):
-    """One raw file of a load; `longest_record_bytes` is a bound that readers of JSON lines and CSV ask for, 0 for Parquet."""
+    """One raw file of a load; `longest_record_bytes` is a bound that readers of JSON lines and CSV ask for, 0 for Parquet.
+
+    A file that a source gave whole has its own `format`, its `origin`, and the `values` of the columns that its path tells. One that is
+    used in place has its URL for a key and no hash; its `rows` are 0 and not `counted` where only reading all of it would tell them.
+    """
 
     key: str
     size_bytes: int
     sha256: str
     rows: int
     longest_record_bytes: int = 0
+    format: FileFormat | None = None
+    origin: Origin | None = None
+    values: dict[str, str | None] = Field(default_factory=dict)
+    counted: bool = True
+
+    @property
+    def in_place(self) -> bool:
+        """Return whether the file lies elsewhere and has no copy in the lake."""
+        return self.origin is not None and self.origin.in_place
+
+    @property
+    def source(self) -> str:
+        """Return what `_source_file` tells of its rows."""
+        return self.origin.url if self.origin else self.key
 
 
 class Manifest(Spec):
     """The content of `raw/<dataset>/<table>/_loads/<load_id>.json`.
 
-    `fields` are the top-level fields that any record had, in the order they came; `field_types` their Arrow types where the format has
+    `read` says how files are read that a source gave whole. `fields` are the top-level fields that any record had, in the order they came; `field_types` their Arrow types where the format has
     types (Parquet). `supersedes` names loads whose place this one takes, `replaces_stream` says that it takes that of all earlier ones of
     its stream. `greatest_cursor` is the latest cursor of its records. `airflow` holds DAG, run and try when there are such.
     """
@@ -69,7 +88,8 @@ class Manifest(Spec):
     stream: str
     spec: TableSpec
     slice: Slice
-    format: Format
+    format: FileFormat
+    read: ReadOptions | None = None
     layout: str = DEFAULT_LAYOUT
     files: tuple[RawFile, ...]
     fields: tuple[str, ...] = ()

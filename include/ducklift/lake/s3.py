@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ducklift.errors import DuckliftError, LakeRefused, LakeUnavailable
-from ducklift.lake.credentials import CONNECT_TIMEOUT_S, CONNECTION, READ_TIMEOUT_S, is_anonymous
-from ducklift.lake.store import Store, StoredObject, Unfinished
+from ducklift.lake.credentials import CONNECT_TIMEOUT_S, CONNECTION, EXPECTED_OWNER, READ_TIMEOUT_S, is_anonymous
+from ducklift.lake.store import Store, StoredObject, Unfinished, stored_object
 from ducklift.settings import Settings
 
-EXPECTED_OWNER = "DUCKLIFT_EXPECTED_BUCKET_OWNER"
 ADDRESSING_STYLE = "DUCKLIFT_S3_ADDRESSING_STYLE"
 
 _KEYS = "Check the keys in the connection 'ducklift_lake' or in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
@@ -230,7 +229,7 @@ class S3Store(Store):
     def _stat(self, key: str) -> StoredObject:
         bucket, _, name = self.path(key).partition("/")
         found = self.filesystem.call_s3("head_object", Bucket=bucket, Key=name)
-        return StoredObject(key, int(found["ContentLength"]), found["LastModified"])
+        return stored_object(key, {**found, "size": found["ContentLength"]})
 
     def _put_new(self, key: str, data: bytes) -> None:
         try:

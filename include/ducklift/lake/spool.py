@@ -11,11 +11,13 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 from ducklift.batches import Batch
 from ducklift.errors import ContractBroken, DiskFull
 from ducklift.failpoints import reach
+from ducklift.lake.file_reading import count_rows
 from ducklift.lake.formats import OpenFile, encoder_of
 from ducklift.lake.hashed_file import file_sha256 as file_sha256
 from ducklift.lake.hashed_file import synced
@@ -25,6 +27,7 @@ from ducklift.lake.records import without_surrogates
 from ducklift.lake.spool_place import MANIFEST_NAME, PackageName, SpoolPlace, file_name
 from ducklift.lake.store import NO_SPACE
 from ducklift.lake.templates import FileFacts, Layout
+from ducklift.source_files import SourceFile, kind_of
 
 ROTATE_BYTES = 64 * 2**20
 ROTATE_ROWS = 1_000_000
@@ -99,6 +102,42 @@ class SpoolWriter:
                     self._write_piece(partition, piece)
         self.rows += len(batch)
         reach("extract.batch_written")
+
+    def take(self, file: SourceFile) -> None:
+        """Take a source's file as it is: a copy of its bytes, or a reference where it is used in place."""
+        others = {kind_of(taken.format) for taken in self.files if taken.format} - {kind_of(file.format)}
+        if others:
+            reason = f"{file.origin.url} is {kind_of(file.format)}, others of this load are {others.pop()}. Give each format a pipeline"
+            raise ContractBroken(str(self.facts.table), reason)
+        if self.privacy:
+            reason = "files are taken unaltered, so that no column of theirs can have `pii`"
+            raise ContractBroken(str(self.facts.table), reason)
+        with self._no_space_named():
+            taken = self._referred(file) if file.origin.in_place else self._copied(file)
+        self.files.append(taken)
+        self.rows += taken.rows
+        reach("extract.file_closed")
+
+    def _referred(self, file: SourceFile) -> RawFile:
+        facts = {"format": file.format, "origin": file.origin, "values": dict(file.values), "counted": file.rows is not None}
+        return RawFile(key=file.origin.url, size_bytes=file.origin.size_bytes, sha256="", rows=file.rows or 0, **facts)
+
+    def _copied(self, file: SourceFile) -> RawFile:
+        self._opened += 1
+        # In a folder of its own, since counting may spill; its name tells readers nothing, whatever the source calls it.
+        local = self._building / f"taken-{self._opened:06d}" / f"file.{file.format}"
+        local.parent.mkdir()
+        file.fetch(local)
+        counted = count_rows(local, file.format, file.read, file.origin.url)
+        sha256 = file_sha256(local)
+        key = self.layout.key(replace(self.facts, extension=file.format), self._file_id(sha256))
+        kept = local.rename(self._building / file_name(key))
+        shutil.rmtree(local.parent)
+        with kept.open("rb+") as source:
+            synced(source)
+        facts = {"format": file.format, "origin": file.origin, "values": dict(file.values)}
+        sizes = {"rows": counted.rows, "longest_record_bytes": counted.longest_record_bytes}
+        return RawFile(key=key, size_bytes=kept.stat().st_size, sha256=sha256, **sizes, **facts)
 
     def write_lines(self, lines: list[bytes], fields: Iterable[str]) -> None:
         """Append records that are JSON lines already, byte for byte; for `jsonl` formats and layouts without dates of records."""

@@ -159,7 +159,7 @@ class StoreSpool:
         """Put the files and then the manifest, without which there is no package."""
         prefix = self.store.key_of(package)
         self.store.ensure_container()
-        for file in files:
+        for file in (file for file in files if not file.in_place):
             name = file_name(file.key)
             self.store.put_file(building / name, f"{prefix}/{name}", file.size_bytes, file.sha256)
         self.store.create(f"{prefix}/{MANIFEST_NAME}", (building / MANIFEST_NAME).read_bytes())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 from ducklift.errors import ConfigurationError, CorruptObject, DiskFull, DuckliftError, LakeRefused, LakeUnavailable
 from ducklift.failpoints import reach
@@ -22,11 +22,13 @@ NO_SPACE = {28, 122, 27}  # ENOSPC, EDQUOT, EFBIG
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object as a listing shows it."""
+    """An object as a listing shows it. `etag` is the store's own mark of its content, or the time of the last change where it has none."""
 
     key: str
     size_bytes: int
     modified: datetime | None
+    etag: str = ""
+    version_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,12 @@ class Store:
             except FileNotFoundError:
                 raise CorruptObject(self.url_of(key), "an object", "none") from None
 
+    @contextmanager
+    def opened(self, key: str) -> Iterator[BinaryIO]:
+        """Open an object to read parts of it; nothing is read ahead. Raises `FileNotFoundError` for an absent one."""
+        with self.translated(key, reading=True), self.filesystem.open(self.path(key), "rb", cache_type="none") as source:
+            yield source
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects under a prefix that ends in a slash, sorted by key."""
         with self.translated(prefix):
@@ -168,7 +176,7 @@ class Store:
                 return
         start = len(self.root) + 1
         for path, info in sorted((path, info) for path, info in found.items() if info["type"] == "file"):
-            yield StoredObject(path[start:], int(info["size"]), _modified(info))
+            yield stored_object(path[start:], info)
 
     def unfinished(self) -> Iterator[Unfinished]:
         """Yield the writes that have not ended and take up space that no listing shows; most stores clear theirs away by themselves."""
@@ -234,7 +242,7 @@ class Store:
 
     def _stat(self, key: str) -> StoredObject | None:
         found = self.filesystem.info(self.path(key))
-        return StoredObject(key, int(found["size"]), _modified(found)) if found["type"] == "file" else None
+        return stored_object(key, found) if found["type"] == "file" else None
 
     def _put_new(self, key: str, data: bytes) -> None:
         try:
@@ -255,6 +263,15 @@ class Store:
         if found is None:
             raise LakeUnavailable(self.url_of(key), "an object that was put cannot be read back")
         return found
+
+
+def stored_object(key: str, info: Mapping[str, Any]) -> StoredObject:
+    """Return an object from what its filesystem tells of it."""
+    modified = _modified(info)
+    marks = (info.get(name) for name in ("ETag", "etag", "md5Hash"))
+    etag = next((str(mark).strip('"') for mark in marks if mark), modified.isoformat() if modified else "")
+    version = info.get("VersionId") or info.get("generation") or info.get("version_id")
+    return StoredObject(key, int(info["size"]), modified, etag, None if version in (None, "null") else str(version))
 
 
 def _modified(info: Mapping[str, Any]) -> datetime | None:

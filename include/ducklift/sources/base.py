@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from ducklift.batches import Batch as Batch
 from ducklift.batches import Record as Record
 from ducklift.settings import Settings
+from ducklift.source_files import SourceFile as SourceFile
 from ducklift.specs import ColumnSpec, Spec
 
 Cursor = int | float | str
@@ -53,7 +54,8 @@ class SliceRequest:
     first run and whenever the reading neither uses nor moves the watermark. `cursor_to` is where the reading ends: records at or beyond
     it are not wanted. `cursor` is the name of the records' field that holds these values. With `window` the two bounds are those of the
     interval (`Source.reads_windows`), whatever was loaded before. `partition` is the run's partition key, None for a run without one.
-    `known` yields the keys that the stream asked to be told (see `Source.wanted_keys`), newest first.
+    `known` yields the keys that the stream asked to be told (see `Source.wanted_keys`), newest first. `fixed` is what the source's own `survey`
+    answered when the slice was fixed.
     """
 
     stream: str
@@ -66,6 +68,7 @@ class SliceRequest:
     known: Callable[[], Iterable[list[str]]] = _nothing_known
     window: bool = False
     partition: str | None = None
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -89,6 +92,8 @@ class Source(Spec):
     table_defaults: ClassVar[TableDefaults] = TableDefaults()
     # Whether all batches are Arrow tables: raw files are then Parquet, unless the pipeline file says otherwise.
     yields_tables: ClassVar[bool] = False
+    gives_files: ClassVar[bool] = False
+    """Whether it yields whole files, of which each is loaded once, and no batches."""
 
     type: str
 
@@ -97,11 +102,21 @@ class Source(Spec):
         """Return the names of the streams, in order; each is extracted, uploaded and loaded by itself."""
 
     @abstractmethod
-    def read(self, request: SliceRequest, settings: Settings, report: ReadReport) -> Iterator[Batch]:
+    def read(self, request: SliceRequest, settings: Settings, report: ReadReport) -> Iterator[Batch | SourceFile]:
         """Yield batches in bounded memory; raise a Terminal or Retryable error, never end early in silence.
 
-        A batch is a list of dicts, which are the lake's to change from then on, or an Arrow table.
+        A batch is a list of dicts, which are the lake's to change from then on, or an Arrow table. A source that `gives_files` yields
+        those instead.
         """
+
+    def survey(self, request: SliceRequest, settings: Settings, known: Container[str]) -> dict[str, Any]:
+        """Return, as plain JSON, what has to stay the same for every try at a slice; stored with it before anything is read.
+
+        A source that `gives_files` lists them here, leaving out those whose identity is `known`. `request.fixed` is what an earlier
+        extraction of the same slice went by, when it is to be done anew.
+        """
+        del request, settings, known
+        return {}
 
     def effective_stream(self, stream: str) -> str | None:
         """Return what to read in the place of a configured stream once options are applied; None when it was not chosen.
