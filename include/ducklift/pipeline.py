@@ -26,9 +26,10 @@ from ducklift.lake.spool import SpoolWriter
 from ducklift.lake.spool_place import PackageName, SpoolPlace, open_spool, read_package
 from ducklift.lake.store import Store
 from ducklift.pipeline_file import Pipeline, load_pipeline, pipeline_names
-from ducklift.planning import Plan, Run, load_id_for, plan_stream
+from ducklift.planning import Plan, Run, load_id_for, SURVEYED, plan_stream, surveyed
 from ducklift.settings import Settings
-from ducklift.sources.base import ReadReport, SliceRequest
+from ducklift.source_files import SourceFile
+from ducklift.sources.base import ReadReport
 from ducklift.specs import TableSpec
 from ducklift.summary import LoadSummary, RunSummary
 
@@ -61,7 +62,8 @@ def extract(
         return landed
     if plan.slice.window and plan.slice.end > datetime.now(UTC):
         raise SliceNotOver(stream, plan.slice.start, plan.slice.end)
-    fixed = replace(plan, slice=fix_slice(lake, slice_key(spec.name, load_id), plan.slice))
+    wanted = surveyed(lake, pipeline, plan, _request(pipeline, plan, settings), settings)
+    fixed = replace(plan, slice=fix_slice(lake, slice_key(spec.name, load_id), wanted))
     reach("extract.slice_fixed")
     if on_slice:
         on_slice(fixed.slice)
@@ -92,8 +94,12 @@ def _into_package(
         for batch in batches if first is None else chain([first], batches):
             if spec.incremental:
                 # Before the writer, which may hide or drop personal fields.
-                reached = latest(reached, greatest_cursor(batch, spec.incremental.cursor))
-            writer.write(batch)
+                found = batch.greatest if isinstance(batch, SourceFile) else greatest_cursor(batch, spec.incremental.cursor)
+                reached = latest(reached, found)
+            if isinstance(batch, SourceFile):
+                writer.take(batch)
+            else:
+                writer.write(batch)
             if on_progress:
                 on_progress(writer.rows)
         writer.close()
@@ -112,6 +118,7 @@ def _request(pipeline: Pipeline, plan: Plan, settings: Settings) -> SliceRequest
         incremental.cursor if incremental else None,
         window=slice_.window,
         partition=slice_.partition,
+        fixed=slice_.request.get(SURVEYED, {}),
     )
     wanted = pipeline.source.wanted_keys(slice_.stream)
     return replace(request, known=partial(known_keys, open_lake(settings), plan.spec, wanted, settings)) if wanted else request
@@ -133,6 +140,7 @@ def _manifest(
         spec=plan.spec,
         slice=plan.slice,
         format=writer.format,
+        read=writer.read,
         layout=writer.layout.template,
         files=tuple(writer.files),
         fields=writer.fields,
@@ -193,7 +201,7 @@ def _commit(lake: Store, manifest: Manifest, data: bytes, url: str) -> LoadSumma
 
 def _put_package(lake: Store, spool: SpoolPlace, path: str, key: str) -> bytes:
     data = read_package(spool, path)
-    for file in read_manifest(data, path).files:
+    for file in (file for file in read_manifest(data, path).files if not file.in_place):
         spool.put_into(lake, path, file)
         reach("upload.file_put")
     reach("upload.files_put")

@@ -13,11 +13,16 @@ from ducklift.cursors import Cursor, behind, cursor_at, latest
 from ducklift.errors import ConfigurationError, LakeRefused
 from ducklift.lake.commits import LOAD, Snapshot
 from ducklift.lake.layout import manifest_key, slice_key
+from ducklift.lake.loaded_files import LoadedFiles, commits_in_lake, keep_loaded_files, loaded_files
 from ducklift.lake.manifest import Slice, compact_utc, read_manifest, retry_load_id
 from ducklift.lake.order import current_snapshot
 from ducklift.lake.store import Store
 from ducklift.pipeline_file import Pipeline
+from ducklift.settings import Settings
+from ducklift.sources.base import SliceRequest
 from ducklift.specs import Incremental, TableSpec
+
+SURVEYED = "surveyed"
 
 Mode = Literal["new", "reextract", "full_refresh"]
 
@@ -128,6 +133,26 @@ def plan_stream(lake: Store, pipeline: Pipeline, stream: str, run: Run) -> Plan:
         replaces_stream=run.mode == "full_refresh",
         known=known,
     )
+
+
+def surveyed(
+    lake: Store, pipeline: Pipeline, plan: Plan, request: SliceRequest, settings: Settings, *, keeping: bool = True
+) -> Slice:
+    """Return the plan's slice with what the source finds out before it is fixed; one that is fixed already stays as it is.
+
+    `keeping` lets the lake keep, for the next time, how far the files of the pipeline were followed.
+    """
+    source, spec = pipeline.source, plan.spec
+    if not source.gives_files or lake.size(slice_key(spec.name, plan.load_id)) is not None:
+        return plan.slice
+    known = LoadedFiles()
+    # A replacement brings all files, a full refresh too, and an extraction that is done anew those of the first.
+    if spec.disposition != "replace" and not plan.replaces_stream and not plan.supersedes:
+        known = loaded_files(lake, spec.name, pipeline.name, commits_in_lake(lake, spec.name))
+        if keeping:
+            keep_loaded_files(lake, spec.name, pipeline.name, known)
+    found = source.survey(request, settings, known)
+    return plan.slice.model_copy(update={"request": {SURVEYED: found}})
 
 
 def plan_pipeline(lake: Store, pipeline: Pipeline, run: Run) -> list[Plan]:

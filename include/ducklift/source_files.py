@@ -31,7 +31,7 @@ class Limits(Spec):
 
 
 class ReadOptions(Spec):
-    """How files are read; kept in the manifest, so that a rebuild reads them the same way. All but `fields` and `limits` is about CSV."""
+    """How files are read; kept in the manifest, so that a rebuild reads them the same way. All but `limits` is about CSV."""
 
     delimiter: str | None = Field(default=None, min_length=1, max_length=4, description="A comma, or a tab for .tsv, when absent.")
     quote: str = Field(default='"', max_length=1)
@@ -41,9 +41,6 @@ class ReadOptions(Spec):
     null: tuple[str, ...] = Field(default=("",), description="Unquoted texts that stand for no value.")
     skip: int = Field(default=0, ge=0, description="Lines before the header.")
     encoding: Encoding = "utf-8"
-    fields: Literal["all", "declared"] | tuple[str, ...] = Field(
-        default="all", description="Which fields make columns; of Parquet in place no others are read."
-    )
     limits: Limits = Limits()
 
     @field_validator("delimiter", "quote", "escape")
@@ -70,7 +67,9 @@ class ReadOptions(Spec):
 class Access(Spec):
     """With whose credentials a place is reached: the lake's connection, another connection's, or none at all."""
 
-    connection: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,100}$", description="An Airflow connection; the lake's if absent.")
+    connection: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9_.-]{1,100}$", description="An Airflow connection; the lake's when absent."
+    )
     anonymous: bool = False
 
 

@@ -22,7 +22,7 @@ from ducklift.source_files import FileFormat, ReadOptions, kind_of
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-LONGEST_RECORD = 256 * 2**20
+LONGEST_RECORD = 128 * 2**20
 REJECTED = "__ducklift_rejected"  # the text of a CSV record that has not the header's columns
 _CHUNK = 1 << 20
 _HEAD = 1 << 20
@@ -64,7 +64,8 @@ def count_rows(local: Path, file_format: FileFormat, read: ReadOptions, name: st
     if kind_of(file_format) == "csv":
         with reading_files(local.parent, name) as connection:
             query = csv_query(local, file_format, read, name)
-            return Counted(_value(connection, f"SELECT count(*) FROM ({query.sql})", query) + rejects(connection))
+            # Of columns that are not asked for, DuckDB would not see what is wrong with them.
+            return Counted(_value(connection, f"SELECT count(*), count(COLUMNS(*)) FROM ({query.sql})", query) + rejects(connection))
     if file_format.startswith("jsonl") or json_shape(local, file_format) == "lines":
         return lines
     with reading_files(local.parent, name) as connection:
@@ -80,7 +81,11 @@ def reading_files(folder: Path, name: str) -> Iterator[DuckDBPyConnection]:
 
     connection = duckdb.connect(":memory:")
     try:
-        for setting in ("SET preserve_insertion_order = true", f"SET memory_limit = '{_MEMORY}'", "SET autoinstall_known_extensions = false"):
+        for setting in (
+            "SET preserve_insertion_order = true",
+            f"SET memory_limit = '{_MEMORY}'",
+            "SET autoinstall_known_extensions = false",
+        ):
             connection.execute(setting)
         connection.execute("SET temp_directory = ?", [str(folder)])
         connection.execute("SET allowed_directories = ?", [[str(folder)]])
@@ -105,7 +110,8 @@ def csv_query(local: Path, file_format: FileFormat, read: ReadOptions, name: str
         "escape": read.escape if read.quote else "",
         "nullstr": list(read.null),
         "encoding": read.encoding,
-        "max_line_size": LONGEST_RECORD,
+        "max_line_size": _longest_csv(local, file_format),
+        "buffer_size": _longest_csv(local, file_format),  # DuckDB's own choice is sixteen times that, all of it taken at once
     }
     fixed = (
         "auto_detect = false, strict_mode = true, null_padding = false, allow_quoted_nulls = false, comment = '', "
@@ -161,13 +167,13 @@ def json_shape(local: Path, file_format: FileFormat) -> JsonShape:
 
 
 def json_query(local: Path, shape: JsonShape) -> Query:
-    """Return the query of a JSON file's records as `line`, one line each: a line feed between tokens, the only place for one, is a space."""
+    """Return the query of a JSON file's records as `line`, each in one: a line feed can only stand between tokens, and becomes a space."""
     if shape == "lines":
         # A delimiter and quotes that cannot stand in a line of JSON make CSV's reader a reader of lines.
         return Query(
             "SELECT line FROM read_csv(?, columns = {'line': 'VARCHAR'}, header = false, auto_detect = false, delim = ?, quote = '', "
-            "escape = '', nullstr = ?, max_line_size = ?, null_padding = false) WHERE trim(line) <> ''",
-            [str(local), chr(1), chr(1), LONGEST_RECORD],
+            "escape = '', max_line_size = ?, buffer_size = ?, null_padding = false) WHERE trim(line) <> ''",
+            [str(local), chr(1), LONGEST_RECORD, LONGEST_RECORD],
         )
     form = "array" if shape == "array" else "unstructured"
     return Query(
@@ -177,9 +183,14 @@ def json_query(local: Path, shape: JsonShape) -> Query:
     )
 
 
+def _longest_csv(local: Path, file_format: FileFormat) -> int:
+    """Return a bound on a record's bytes; one buffer of the size is held for each thread."""
+    return LONGEST_RECORD if "." in file_format else min(LONGEST_RECORD, max(2 * 2**20, local.stat().st_size))
+
+
 def _value(connection: DuckDBPyConnection, sql: str, query: Query | None = None) -> int:
-    row = connection.execute(sql, query.values if query else []).fetchone()
-    return int(row[0]) if row else 0
+    # All of the answer: DuckDB writes down what it rejected when a query has ended.
+    return int(connection.execute(sql, query.values if query else []).fetchall()[0][0])
 
 
 def _parquet_rows(local: Path, name: str) -> int:
@@ -242,7 +253,8 @@ def _gzip(source: BinaryIO) -> BinaryIO:
         import gzip
 
         return cast(BinaryIO, gzip.GzipFile(fileobj=source))
-    return cast(BinaryIO, igzip.IGzipFile(fileobj=source))
+    reader: Any = igzip.IGzipFile
+    return cast(BinaryIO, reader(fileobj=source))
 
 
 def _head(source: BinaryIO) -> bytes:

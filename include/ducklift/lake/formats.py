@@ -52,8 +52,8 @@ class OpenFile(ABC):
     def close(self) -> RawFile:
         """Finish the file and return its facts, still without a key."""
         sha256 = self.file.close()
-        sizes = {"size_bytes": self.size_bytes, "rows": self.rows, "longest_record_bytes": self.longest_record_bytes}
-        return RawFile(key="", sha256=sha256, **sizes)
+        longest = self.longest_record_bytes
+        return RawFile(key="", size_bytes=self.size_bytes, sha256=sha256, rows=self.rows, longest_record_bytes=longest)
 
     def abandon(self) -> None:
         """Close the file as it is; the package is thrown away."""

@@ -1,8 +1,8 @@
-"""Parts of Parquet files, near or far: the rows whose cursor lies in a range, found by the footer's statistics, and nothing else is read."""
+"""Parts of Parquet files, near or far: the rows whose cursor lies in a range, found by statistics, and nothing else is read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -84,19 +84,19 @@ def copy_part(
     wanted: Range,
     name: str,
     row_groups: Sequence[int] | None = None,
-    columns: Sequence[str] | None = None,
+    is_needed: Callable[[str], bool] | None = None,
     values: Mapping[str, str | None] | None = None,
 ) -> int:
     """Write the wanted rows of a file to a local one, with `values` as further columns, and return how many; memory stays at a few groups.
 
-    `columns` names the only ones that are read, as far as the file has them; the cursor is always among them.
+    `is_needed` tells which columns are read, by their names; the cursor's is in any case.
     """
     import pyarrow.parquet as pq
 
     with _parquet(source, name) as file:
         names = file.schema_arrow.names
         _refuse_twins(names, values or {}, name)
-        chosen = None if columns is None else [each for each in names if each in columns or each == wanted.cursor] or names[:1]
+        chosen = [each for each in names if is_needed is None or is_needed(each) or each == wanted.cursor] or names[:1]
         kind = _cursor_type(file, wanted.cursor, name) if wanted.cursor else None
         groups = list(range(file.metadata.num_row_groups)) if row_groups is None else list(row_groups)
         rows, writer = 0, None
@@ -157,8 +157,8 @@ def _by_statistics(file: Any, index: int, wanted: Range, kind: Any, name: str) -
         return None
     least, most = as_cursor(found.min, kind, name), as_cursor(found.max, kind, name)
     start, end = as_cursor(wanted.start, kind, name), as_cursor(wanted.end, kind, name)
-    if least is None or most is None or least != least or most != most:  # noqa: PLR0124 — NaN is not itself
-        return None
+    if least is None or most is None or most != most:
+        return None  # NaN is not itself
     inside = (start is None or least >= start) and (end is None or most < end)
     outside = (start is not None and most < start) or (end is not None and least >= end)
     return _Group(inside, outside, end is not None and most >= end, most)

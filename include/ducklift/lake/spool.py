@@ -27,7 +27,7 @@ from ducklift.lake.records import without_surrogates
 from ducklift.lake.spool_place import MANIFEST_NAME, PackageName, SpoolPlace, file_name
 from ducklift.lake.store import NO_SPACE
 from ducklift.lake.templates import FileFacts, Layout
-from ducklift.source_files import SourceFile, kind_of
+from ducklift.source_files import ReadOptions, SourceFile, kind_of
 
 ROTATE_BYTES = 64 * 2**20
 ROTATE_ROWS = 1_000_000
@@ -47,6 +47,8 @@ class SpoolWriter:
         self.layout, self.facts, self.privacy = layout, facts, privacy
         self.rows = 0
         self.files: list[RawFile] = []
+        self.read: ReadOptions | None = None
+        """How the files that were taken whole are to be read."""
         self._place, self._encoder = place, encoder_of(facts.extension)
         name, attempt = PackageName(facts.table, facts.load_id), uuid.uuid4().hex[:12]
         self._package, self._building = place.package(name, attempt), place.building(name, attempt)
@@ -115,11 +117,17 @@ class SpoolWriter:
         with self._no_space_named():
             taken = self._referred(file) if file.origin.in_place else self._copied(file)
         self.files.append(taken)
+        self.read = file.read
         self.rows += taken.rows
         reach("extract.file_closed")
 
     def _referred(self, file: SourceFile) -> RawFile:
-        facts = {"format": file.format, "origin": file.origin, "values": dict(file.values), "counted": file.rows is not None}
+        facts: dict[str, Any] = {
+            "format": file.format,
+            "origin": file.origin,
+            "values": dict(file.values),
+            "counted": file.rows is not None,
+        }
         return RawFile(key=file.origin.url, size_bytes=file.origin.size_bytes, sha256="", rows=file.rows or 0, **facts)
 
     def _copied(self, file: SourceFile) -> RawFile:
@@ -135,8 +143,8 @@ class SpoolWriter:
         shutil.rmtree(local.parent)
         with kept.open("rb+") as source:
             synced(source)
-        facts = {"format": file.format, "origin": file.origin, "values": dict(file.values)}
-        sizes = {"rows": counted.rows, "longest_record_bytes": counted.longest_record_bytes}
+        facts: dict[str, Any] = {"format": file.format, "origin": file.origin, "values": dict(file.values)}
+        sizes: dict[str, Any] = {"rows": counted.rows, "longest_record_bytes": counted.longest_record_bytes}
         return RawFile(key=key, size_bytes=kept.stat().st_size, sha256=sha256, **sizes, **facts)
 
     def write_lines(self, lines: list[bytes], fields: Iterable[str]) -> None:

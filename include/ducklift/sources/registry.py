@@ -7,6 +7,7 @@ from importlib import import_module
 from ducklift.sources.base import Source
 
 SOURCE_TYPES: dict[str, str] = {
+    "bucket_files": "ducklift.sources.bucket_files:BucketFilesSource",
     "python": "ducklift.sources.python_function:PythonSource",
     "reddit": "ducklift.sources.reddit:RedditSource",
     "rest_api": "ducklift.sources.rest_api:RestApiSource",

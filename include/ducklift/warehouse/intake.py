@@ -62,6 +62,13 @@ class Brought:
     columns: dict[str, str] | None = None
     warnings: tuple[str, ...] = ()
 
+    def with_left_out(self, rows: int) -> Brought:
+        """Return the same with rows accounted for that were not read, since their files are in the table already."""
+        counts = replace(
+            self.counts, rows_extracted=self.counts.rows_extracted + rows, rows_deduplicated=self.counts.rows_deduplicated + rows
+        )
+        return replace(self, counts=counts)
+
 
 @contextmanager
 def refusals_named(warehouse: Warehouse, manifest: Manifest) -> Iterator[None]:
@@ -94,7 +101,7 @@ def take_in(
     for _ in range(patience):
         reader = (reader.slower() or reader) if reader else None
     plan, reader = _planned(warehouse, manifest, spec, reader)
-    keys = {str(local): file.key for local, file in zip(files, manifest.files, strict=True)}
+    keys = {str(local): file.source for local, file in zip(files, manifest.files, strict=True)}
     if quick and reader is not None and _streams(plan, watermark):
         return Intake(manifest, plan, reader, keys, None)
     staged = stage(warehouse, plan, reader, keys)

@@ -23,13 +23,14 @@ from ducklift.warehouse.children import family
 from ducklift.warehouse.columns import existing_columns
 from ducklift.warehouse.conflicts import until_committed
 from ducklift.warehouse.connect import Warehouse, open_warehouse
+from ducklift.warehouse.fetching import Fetched, fetch
 from ducklift.warehouse.intake import Brought, Intake, SecondLookNeeded, bring_in, refusals_named, take_in
+from ducklift.warehouse.known_files import files_there, goes_by_files
 from ducklift.warehouse.lossy_types import refuse_lossy_types
 from ducklift.warehouse.quarantine import specification_of
 from ducklift.warehouse.read_copy import check_read_copy, refresh_read_copy
 from ducklift.warehouse.replay import replay
 from ducklift.warehouse.snapshots import snapshot_of
-from ducklift.warehouse.staging import download
 from ducklift.warehouse.superseding import remove_superseded
 from ducklift.warehouse.system import prepare_system
 
@@ -71,14 +72,17 @@ def load_into(warehouse: Warehouse, lake: Store, manifest: Manifest, manifest_by
     if known is not None:
         return known
     with refusals_named(warehouse, manifest):
-        files = download(lake, manifest, warehouse.staging)
+        once = None if goes_by_files(manifest, spec) else fetch(lake, manifest, spec, warehouse.staging, warehouse.settings)
 
         def taken_in_and_committed() -> LoadSummary:
+            there = files_there(warehouse, lake, manifest, spec)
+            fetched = once or fetch(lake, manifest, spec, warehouse.staging, warehouse.settings, there)
             for quick in (True, False) if remove is None else (False,):
                 shape = _shape(warehouse, manifest.table)
-                intake = take_in(warehouse, manifest, spec, files, watermarks.highest_loaded(warehouse, manifest), quick)
+                highest = watermarks.highest_loaded(warehouse, manifest)
+                intake = take_in(warehouse, fetched.manifest, spec, fetched.files, highest, quick)
                 try:
-                    return _commit(warehouse, intake, shape, sha256, url, started, remove)
+                    return _commit(warehouse, intake, fetched, shape, sha256, url, started, remove)
                 except SecondLookNeeded:
                     if not quick:
                         raise
@@ -90,6 +94,7 @@ def load_into(warehouse: Warehouse, lake: Store, manifest: Manifest, manifest_by
 def _commit(
     warehouse: Warehouse,
     intake: Intake,
+    fetched: Fetched,
     shape: Mapping[str, Mapping[str, str]],
     sha256: str,
     url: str,
@@ -97,7 +102,7 @@ def _commit(
     remove: Callable[[], None] | None,
 ) -> LoadSummary:
     """Commit what was taken in; `shape` is what the tables were like when the load was planned."""
-    manifest = intake.manifest
+    manifest = fetched.landed
     with warehouse.transaction():
         known = ledger.known_load(warehouse, manifest, sha256, url)
         if known is not None:
@@ -106,13 +111,16 @@ def _commit(
             raise WriteConflict(warehouse.database, f"the columns of {manifest.table} were changed since they were read")
         loaded_at = datetime.now(UTC)
         sequence = ledger.next_sequence(warehouse, manifest.table)
+        if fetched.followed is not None and fetched.followed + 1 != sequence:
+            raise WriteConflict(warehouse.database, f"another load of {manifest.table} was committed since its files were looked up")
         brought = bring_in(warehouse, intake, loaded_at, watermarks.highest_loaded(warehouse, manifest), remove)
+        brought = brought.with_left_out(fetched.left_out)
         refuse_lossy_types(warehouse, manifest.table)
         ledger.check_accounting(manifest.load_id, brought.counts)
         reach("load.applied")
         moved = watermarks.after_load(warehouse, manifest, brought.cursor)
         summary = _summary(warehouse, manifest, url, brought, moved, started)
-        record = _record(intake, summary, brought, sequence, sha256, loaded_at)
+        record = _record(manifest, intake, summary, brought, sequence, sha256, loaded_at)
         watermarks.record(warehouse, record)
         ledger.write(warehouse, record)
         reach("load.before_commit")
@@ -148,7 +156,7 @@ def _summary(warehouse: Warehouse, manifest: Manifest, url: str, brought: Brough
         **asdict(brought.counts),
         load_id=manifest.load_id,
         stream=manifest.stream,
-        state="loaded" if manifest.rows else "empty",
+        state="loaded" if brought.counts.rows_extracted else "empty",
         table=str(manifest.table),
         manifest=url,
         bytes=manifest.size_bytes,
@@ -162,8 +170,9 @@ def _summary(warehouse: Warehouse, manifest: Manifest, url: str, brought: Brough
     )
 
 
-def _record(intake: Intake, summary: LoadSummary, brought: Brought, sequence: int, sha256: str, loaded_at: datetime) -> CommitRecord:
-    manifest = intake.manifest
+def _record(
+    manifest: Manifest, intake: Intake, summary: LoadSummary, brought: Brought, sequence: int, sha256: str, loaded_at: datetime
+) -> CommitRecord:
     return CommitRecord(
         kind=LOAD,
         sequence=sequence,

@@ -24,7 +24,7 @@ def set_aside(warehouse: Warehouse, manifest: Manifest, staged: Staged, now: dat
     _check_limit(warehouse, staged)
     place = [manifest.table.dataset, manifest.table.table, manifest.load_id]
     rows_before = [0, *accumulate(file.rows for file in manifest.files)]
-    offsets = ", ".join(f"({quote_literal(file.key)}, {before})" for file, before in zip(manifest.files, rows_before, strict=False))
+    offsets = ", ".join(f"({quote_literal(file.source)}, {before})" for file, before in zip(manifest.files, rows_before, strict=False))
     whole = staged.reader.relation(warehouse, {}, with_record=True)
     warehouse.connection.execute(
         f"""

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ducklift.lake.file_reading import REJECTED
 from ducklift.lake.manifest import Manifest
+from ducklift.source_files import kind_of
 from ducklift.warehouse.connect import Warehouse
 from ducklift.warehouse.identifiers import quote_identifier, quote_literal
 
@@ -24,7 +26,7 @@ Shape = Literal["VARCHAR", "JSON"]
 
 @dataclass(frozen=True)
 class Relation:
-    """SQL of a relation, and the SQL of each wanted field in it. `broken` is true for a record that cannot be read at all.
+    """SQL of a relation, and the SQL of each wanted field in it. `broken` is true for a record that cannot be read at all, for `reason`.
 
     `whole` is the record's text, where the relation was asked for it.
     """
@@ -33,6 +35,7 @@ class Relation:
     fields: Mapping[str, str]
     broken: str = "false"
     whole: str = "CAST(record AS VARCHAR)"
+    reason: str = "the record is not a JSON object"
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ class _TableReader(Reader):
 
     def relation(self, warehouse: Warehouse, wanted: Mapping[str, Shape], *, with_record: bool = False) -> Relation:
         """Return the relation; a wanted field that no file has is NULL."""
-        known = self.types(warehouse) or dict.fromkeys(self.fields(warehouse), "VARCHAR")
+        known = self._known(warehouse)
         selected, expressions = [], {}
         for index, (field, shape) in enumerate(wanted.items()):
             if field not in known:
@@ -160,15 +163,17 @@ class _TableReader(Reader):
             selected.append(f"{_json_of(name, known[field]) if shape == 'JSON' else name} AS f{index}")
             expressions[field] = f"f{index}"
         if with_record:
-            selected.append(
-                f"to_json({{{', '.join(f'{quote_identifier(field)}: {quote_identifier(field)}' for field in known)}}}) AS record"
-            )
+            names = [quote_identifier(field) for field in known if field != REJECTED]
+            selected.append(f"to_json({{{', '.join(f'{name}: {name}' for name in names)}}}) AS record")
         places = [f"{quote_identifier(_FILE)} AS filename", "row_number() OVER () AS position"]
         return Relation(f"SELECT {', '.join([*selected, *places])} FROM {self._source()}", expressions)
 
     def fields(self, warehouse: Warehouse) -> list[str]:
         """Return the names of the files' columns."""
         return list(self._described(warehouse))
+
+    def _known(self, warehouse: Warehouse) -> dict[str, str]:
+        return self.types(warehouse) or dict.fromkeys(self.fields(warehouse), "VARCHAR")
 
     def _described(self, warehouse: Warehouse) -> dict[str, str]:
         rows = warehouse.rows(f"DESCRIBE SELECT * FROM {self._source()}")
@@ -210,14 +215,42 @@ class ParquetReader(_TableReader):
         return f"read_parquet({self._listed()}, union_by_name = true, filename = {quote_literal(_FILE)})"
 
 
+@dataclass(frozen=True)
+class TextParquetReader(ParquetReader):
+    """What was fetched of CSV: Parquet whose columns are all texts; a record that did not fit the header stands in one of its own."""
+
+    typed = False
+    texts_only = True
+
+    def relation(self, warehouse: Warehouse, wanted: Mapping[str, Shape], *, with_record: bool = False) -> Relation:
+        """Return the relation; a record that did not fit has no fields and is broken, and its text is the record."""
+        if REJECTED not in self._known(warehouse):
+            return super().relation(warehouse, wanted, with_record=with_record)
+        found = super().relation(warehouse, {**wanted, REJECTED: "VARCHAR"}, with_record=with_record)
+        rejected = found.fields[REJECTED]
+        whole = f"CASE WHEN {rejected} IS NULL THEN CAST(record AS VARCHAR) ELSE to_json({rejected})::VARCHAR END"
+        return Relation(found.sql, found.fields, f"{rejected} IS NOT NULL", whole, "the record has not the columns of the header")
+
+    def types(self, warehouse: Warehouse) -> dict[str, str]:
+        """Return the columns without the one of rejected records."""
+        return dict.fromkeys(self.fields(warehouse), "VARCHAR")
+
+    def fields(self, warehouse: Warehouse) -> list[str]:
+        """Return the names of the columns that records have."""
+        return [name for name in self._described(warehouse) if name != REJECTED]
+
+    def _known(self, warehouse: Warehouse) -> dict[str, str]:
+        return self._described(warehouse)
+
+
 def reader_for(manifest: Manifest, files: Sequence[Path], whole_records: bool) -> Reader | None:
     """Return the reader of a load's files, or None when it has none."""
     names = tuple(str(file) for file in files)
     if not names:
         return None
-    kind = manifest.format.partition(".")[0]
+    kind = kind_of(manifest.format)
     if kind == "csv":
-        return CsvReader(names)
+        return CsvReader(names) if manifest.read is None else TextParquetReader(names)
     if kind == "parquet":
         return ParquetReader(names)
     longest = max([_SMALLEST_OBJECT_LIMIT, *(file.longest_record_bytes + 1024 for file in manifest.files)])

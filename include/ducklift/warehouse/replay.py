@@ -5,22 +5,22 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from ducklift.errors import CorruptObject, HistoryBroken, ManifestConflict
 from ducklift.lake.commits import LOAD, CommitRecord
 from ducklift.lake.layout import commit_prefix, manifest_key
-from ducklift.lake.manifest import Manifest, read_manifest, sha256_of
+from ducklift.lake.manifest import read_manifest, sha256_of
 from ducklift.lake.store import Store
-from ducklift.specs import TableName
+from ducklift.specs import TableName, TableSpec
 from ducklift.warehouse import ledger, watermarks
 from ducklift.warehouse.checkpoints import restore_checkpoint
 from ducklift.warehouse.children import told_child_columns
 from ducklift.warehouse.columns import existing_columns
 from ducklift.warehouse.connect import Warehouse
+from ducklift.warehouse.fetching import Fetched, fetch
 from ducklift.warehouse.identifiers import quote_identifier, quote_table
 from ducklift.warehouse.intake import SecondLookNeeded, bring_in, refusals_named, take_in
-from ducklift.warehouse.staging import download
+from ducklift.warehouse.known_files import FollowedFiles
 
 _MOST_PATIENT = 2  # how many readers of JSON are quicker than the one that takes even what is no JSON
 
@@ -34,9 +34,10 @@ def replay(warehouse: Warehouse, lake: Store, records: Sequence[CommitRecord], s
     if not records:
         return
     start = restore_checkpoint(warehouse, lake, records[0].table_name, records, superseded)
+    followed = FollowedFiles(lake, records)
     for record in (record for record in records if record.sequence > start):
         if record.kind == LOAD and record.load_id not in superseded:
-            _load_again(warehouse, lake, record)
+            _load_again(warehouse, lake, record, followed)
         else:
             with warehouse.transaction():
                 _begin(warehouse, lake, record)
@@ -45,19 +46,20 @@ def replay(warehouse: Warehouse, lake: Store, records: Sequence[CommitRecord], s
                     ledger.mark_superseded(warehouse, record.table_name, [record.load_id], superseded[record.load_id])
 
 
-def _load_again(warehouse: Warehouse, lake: Store, record: CommitRecord) -> None:
+def _load_again(warehouse: Warehouse, lake: Store, record: CommitRecord, followed: FollowedFiles) -> None:
     # The checks held when the load was committed; now a source would look stale, and other tables may not be there yet.
     spec = record.table_spec.model_copy(update={"checks": ()})
     import duckdb
 
-    with _fetched(warehouse, lake, record) as (manifest, files), refusals_named(warehouse, manifest):
+    with _fetched(warehouse, lake, record, spec, followed) as fetched, refusals_named(warehouse, fetched.landed):
+        manifest = fetched.manifest
         for patience in range(-1, _MOST_PATIENT + 1):
             try:
                 with warehouse.transaction():
                     _begin(warehouse, lake, record)
                     highest = watermarks.highest_loaded(warehouse, manifest)
-                    intake = take_in(warehouse, manifest, spec, files, highest, patience < 0, max(patience, 0))
-                    brought = bring_in(warehouse, intake, record.loaded_at, highest)
+                    intake = take_in(warehouse, manifest, spec, fetched.files, highest, patience < 0, max(patience, 0))
+                    brought = bring_in(warehouse, intake, record.loaded_at, highest).with_left_out(fetched.left_out)
                     ledger.check_accounting(record.load_id, brought.counts)
                     _end(warehouse, record)
                 return
@@ -106,7 +108,7 @@ def _shape(warehouse: Warehouse, table: TableName, columns: Mapping[str, str]) -
 
 
 @contextmanager
-def _fetched(warehouse: Warehouse, lake: Store, record: CommitRecord) -> Iterator[tuple[Manifest, list[Path]]]:
+def _fetched(warehouse: Warehouse, lake: Store, record: CommitRecord, spec: TableSpec, followed: FollowedFiles) -> Iterator[Fetched]:
     """Bring a committed package to this machine as long as the body needs it."""
     key = manifest_key(record.table_name, record.load_id)
     data = lake.read(key)
@@ -117,6 +119,6 @@ def _fetched(warehouse: Warehouse, lake: Store, record: CommitRecord) -> Iterato
     manifest = read_manifest(data, lake.url_of(key))
     folder = warehouse.staging / "replay" / record.load_id
     try:
-        yield manifest, download(lake, manifest, folder)
+        yield fetch(lake, manifest, spec, folder, warehouse.settings, followed.before(manifest, record, spec))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from ducklift.errors import ContractBroken, CorruptObject
+from ducklift.errors import ContractBroken
 from ducklift.failpoints import reach
-from ducklift.lake.expiry import refuse_expired
-from ducklift.lake.manifest import Manifest
-from ducklift.lake.spool import file_sha256
-from ducklift.lake.store import Store
 from ducklift.warehouse.columns import Column, Conversion, conversion, without_null_words
 from ducklift.warehouse.connect import Warehouse
 from ducklift.warehouse.evolution import PLAIN_NESTED, Plan, fits_widened
@@ -20,31 +15,6 @@ from ducklift.warehouse.readers import Reader, Relation, Shape
 
 STAGED = "temp.staged"
 _ROUNDS = 4
-
-
-def download(lake: Store, manifest: Manifest, folder: Path) -> list[Path]:
-    """Copy a load's raw files to `folder` and compare size and sha256; raises `CorruptObject` before any row is read.
-
-    A cut or damaged gzip would otherwise load in part and in silence. Raises `RawExpired` when a file was deleted on purpose.
-    """
-    local_files = []
-    for index, file in enumerate(manifest.files):
-        # Layouts may give two files of one load the same last name.
-        local = folder / f"{index:05d}" / file.key.rpartition("/")[2]
-        try:
-            lake.get_file(file.key, local)
-        except CorruptObject as err:
-            refuse_expired(lake, manifest.table, manifest.load_id, err.url)
-            raise
-        size = local.stat().st_size
-        if size != file.size_bytes:
-            raise CorruptObject(lake.url_of(file.key), f"{file.size_bytes} bytes", f"{size} bytes")
-        found = file_sha256(local)
-        if found != file.sha256:
-            raise CorruptObject(lake.url_of(file.key), f"sha256 {file.sha256}", f"sha256 {found}")
-        local_files.append(local)
-    reach("load.downloaded")
-    return local_files
 
 
 @dataclass(frozen=True)
@@ -123,7 +93,7 @@ def _staging_sql(warehouse: Warehouse, plan: Plan, reader: Reader | None, keys: 
         return _empty_sql(plan)
     relation = reader.relation(warehouse, _wanted(plan, cursor), with_record=spec.record_column is not None)
     fields = _Fields(relation, plan, reader.types(warehouse))
-    typed, problems = [], [f"WHEN {relation.broken} THEN 'the record is not a JSON object'"] if relation.broken != "false" else []
+    typed, problems = [], [f"WHEN {relation.broken} THEN {quote_literal(relation.reason)}"] if relation.broken != "false" else []
     variants = {column.variant_of: column for column in plan.columns if column.variant_of}
     if spec.synthetic_key:
         typed.append(f"{fields.synthetic_key()} AS {quote_identifier(spec.synthetic_key.name)}")
