@@ -26,10 +26,10 @@ from ducklift.lake.spool import SpoolWriter
 from ducklift.lake.spool_place import PackageName, SpoolPlace, open_spool, read_package
 from ducklift.lake.store import Store
 from ducklift.pipeline_file import Pipeline, load_pipeline, pipeline_names
-from ducklift.planning import Plan, Run, load_id_for, SURVEYED, plan_stream, surveyed
+from ducklift.planning import SURVEYED, Plan, Run, load_id_for, plan_stream, surveyed
 from ducklift.settings import Settings
 from ducklift.source_files import SourceFile
-from ducklift.sources.base import ReadReport
+from ducklift.sources.base import ReadReport, SliceRequest
 from ducklift.specs import TableSpec
 from ducklift.summary import LoadSummary, RunSummary
 

@@ -136,6 +136,19 @@ class Pipeline(Spec):
             raise ValueError(f"nested: tables needs lists and objects, which format {self.format!r} keeps as text: write format: jsonl.gz")
         return self
 
+    @model_validator(mode="after")
+    def _whole_files_are_taken_as_they_are(self) -> Pipeline:
+        if not self.source.gives_files:
+            return self
+        personal = [column.name for stream in self.source.streams() for column in self.table_spec(stream).columns if column.pii]
+        if personal:
+            raise ValueError(f"files are kept unaltered, so that nothing can be hashed or dropped in them: remove pii of {personal[0]!r}")
+        if self.raw_layout.record_fields:
+            raise ValueError("files are kept whole, so that the layout cannot go by dates of the records in them; use dates of the slice")
+        if self.target == "lake" and getattr(self.source, "in_place", False):
+            raise ValueError("with target 'lake' the raw files are the table, and with in_place there are none: remove one of them")
+        return self
+
     @property
     def raw_layout(self) -> Layout:
         """Return the checked layout of raw files."""

@@ -135,9 +135,7 @@ def plan_stream(lake: Store, pipeline: Pipeline, stream: str, run: Run) -> Plan:
     )
 
 
-def surveyed(
-    lake: Store, pipeline: Pipeline, plan: Plan, request: SliceRequest, settings: Settings, *, keeping: bool = True
-) -> Slice:
+def surveyed(lake: Store, pipeline: Pipeline, plan: Plan, request: SliceRequest, settings: Settings, *, keeping: bool = True) -> Slice:
     """Return the plan's slice with what the source finds out before it is fixed; one that is fixed already stays as it is.
 
     `keeping` lets the lake keep, for the next time, how far the files of the pipeline were followed.

@@ -12,6 +12,7 @@ import orjson
 from ducklift.cursors import Cursor, latest
 from ducklift.errors import ConfigurationError
 from ducklift.lake.filesystem import open_lake
+from ducklift.lake.loaded_files import commits_in_lake, loaded_files
 from ducklift.lake.order import current_snapshot, reset_stream
 from ducklift.pipeline_file import Pipeline
 from ducklift.settings import Settings
@@ -19,17 +20,18 @@ from ducklift.settings import Settings
 
 @dataclass(frozen=True)
 class Reset:
-    """One stream's watermark before and after; both are the same where nothing was to do."""
+    """One stream's watermark before and after, and how many files were forgotten; nothing was to do where the two are the same."""
 
     stream: str
     table: str
     before: Cursor | None
     after: Cursor | None
+    files_forgotten: int = 0
 
     @property
     def changed(self) -> bool:
-        """Return whether the watermark was moved."""
-        return self.before != self.after
+        """Return whether the watermark was moved, or files will be read again."""
+        return self.before != self.after or self.files_forgotten > 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -37,7 +39,7 @@ class Reset:
 
 
 def reset_pipeline(pipeline: Pipeline, settings: Settings, streams: Sequence[str] = (), to: str | None = None) -> list[Reset]:
-    """Move the watermarks of a pipeline's streams back to a cursor, or away; rows stay as they are.
+    """Move the watermarks of a pipeline's streams back to a cursor, or away; rows stay as they are, and files are read again.
 
     Each is a commit of its own, in the ledger and in the lake, so that a rebuild and every other machine know of it. Raises
     `ConfigurationError` for an unknown stream, for one that has not come so far, and for a cursor of another kind than the stream's.
@@ -53,6 +55,8 @@ def reset_pipeline(pipeline: Pipeline, settings: Settings, streams: Sequence[str
 
 def _wanted(pipeline: Pipeline, settings: Settings, stream: str, to: str | None) -> Cursor | None:
     spec = pipeline.table_spec(stream)
+    if spec.incremental is None and pipeline.source.gives_files and to is None:
+        return None
     if spec.incremental is None:
         raise ConfigurationError(f"{pipeline.name} has no `incremental`, so its stream {stream} has no watermark to reset.")
     if to is None:
@@ -94,11 +98,14 @@ def _reset(pipeline: Pipeline, settings: Settings, stream: str, to: Cursor | Non
 
     spec, lake = pipeline.table_spec(stream), open_lake(settings)
     record = reset_record(pipeline.name, stream, spec, to, pipeline.target)
+    files = 0
+    if pipeline.source.gives_files:
+        files = len(loaded_files(lake, spec.name, pipeline.name, commits_in_lake(lake, spec.name)))
     if pipeline.target == "lake":
         known = current_snapshot(lake, spec.name, "lake")
         before = known.watermark_of(pipeline.name, stream) if known else None
-        if before != to:
+        if before != to or files:
             reset_stream(lake, spec.name, known, record)
     else:
-        before = reset_in_warehouse(lake, settings, record)
-    return Reset(stream, str(spec.name), before, to)
+        before = reset_in_warehouse(lake, settings, record, always=files > 0)
+    return Reset(stream, str(spec.name), before, to, files)

@@ -31,8 +31,14 @@ def reset(
     if as_json:
         print_json({"state": "reset" if any(each.changed for each in done) else "unchanged", "streams": [each.as_dict() for each in done]})
         return
-    headings = [Heading("stream", whole=True), Heading("table"), Heading("watermark before"), Heading("watermark now")]
-    lines = [[each.stream, each.table, _shown(each.before), _shown(each.after)] for each in done]
+    headings = [
+        Heading("stream", whole=True),
+        Heading("table"),
+        Heading("watermark before"),
+        Heading("watermark now"),
+        Heading("files to read again"),
+    ]
+    lines = [[each.stream, each.table, _shown(each.before), _shown(each.after), str(each.files_forgotten)] for each in done]
     print_table(console(), headings, lines)
 
 

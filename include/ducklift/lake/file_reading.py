@@ -66,10 +66,11 @@ def count_rows(local: Path, file_format: FileFormat, read: ReadOptions, name: st
             query = csv_query(local, file_format, read, name)
             # Of columns that are not asked for, DuckDB would not see what is wrong with them.
             return Counted(_value(connection, f"SELECT count(*), count(COLUMNS(*)) FROM ({query.sql})", query) + rejects(connection))
-    if file_format.startswith("jsonl") or json_shape(local, file_format) == "lines":
+    shape = json_shape(local, file_format)
+    if file_format.startswith("jsonl") or shape == "lines":
         return lines
     with reading_files(local.parent, name) as connection:
-        query = json_query(local, json_shape(local, file_format))
+        query = json_query(local, shape)
         rows = _value(connection, f"SELECT count(*) FROM ({query.sql})", query)
         return Counted(rows, _value(connection, f"SELECT coalesce(max(octet_length(encode(line))), 0) FROM ({query.sql})", query))
 
@@ -166,15 +167,8 @@ def json_shape(local: Path, file_format: FileFormat) -> JsonShape:
     return "objects" if _OPEN_OBJECT.fullmatch(first) and len(first) < _HEAD else "lines"
 
 
-def json_query(local: Path, shape: JsonShape) -> Query:
+def json_query(local: Path, shape: Literal["array", "objects"]) -> Query:
     """Return the query of a JSON file's records as `line`, each in one: a line feed can only stand between tokens, and becomes a space."""
-    if shape == "lines":
-        # A delimiter and quotes that cannot stand in a line of JSON make CSV's reader a reader of lines.
-        return Query(
-            "SELECT line FROM read_csv(?, columns = {'line': 'VARCHAR'}, header = false, auto_detect = false, delim = ?, quote = '', "
-            "escape = '', max_line_size = ?, buffer_size = ?, null_padding = false) WHERE trim(line) <> ''",
-            [str(local), chr(1), LONGEST_RECORD, LONGEST_RECORD],
-        )
     form = "array" if shape == "array" else "unstructured"
     return Query(
         "SELECT replace(replace(CAST(json AS VARCHAR), chr(10), ' '), chr(13), ' ') AS line "
@@ -237,7 +231,8 @@ def opened(local: Path, file_format: FileFormat, name: str) -> Iterator[BinaryIO
             elif compression == "zst":
                 import pyarrow as pa
 
-                yield pa.CompressedInputStream(source, "zstd")  # tells a cut frame, unlike zstandard's own stream
+                # Tells a cut frame, unlike zstandard's own stream.
+                yield cast(BinaryIO, io.BufferedReader(cast(Any, pa.CompressedInputStream(source, "zstd")), _CHUNK))
             else:
                 yield source
         except (EOFError, zlib.error, OSError, ValueError) as err:

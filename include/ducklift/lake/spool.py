@@ -21,13 +21,13 @@ from ducklift.lake.file_reading import count_rows
 from ducklift.lake.formats import OpenFile, encoder_of
 from ducklift.lake.hashed_file import file_sha256 as file_sha256
 from ducklift.lake.hashed_file import synced
-from ducklift.lake.manifest import Format, Manifest, RawFile
+from ducklift.lake.manifest import Manifest, RawFile
 from ducklift.lake.privacy import Privacy
 from ducklift.lake.records import without_surrogates
 from ducklift.lake.spool_place import MANIFEST_NAME, PackageName, SpoolPlace, file_name
 from ducklift.lake.store import NO_SPACE
 from ducklift.lake.templates import FileFacts, Layout
-from ducklift.source_files import ReadOptions, SourceFile, kind_of
+from ducklift.source_files import FileFormat, ReadOptions, SourceFile, kind_of
 
 ROTATE_BYTES = 64 * 2**20
 ROTATE_ROWS = 1_000_000
@@ -70,9 +70,9 @@ class SpoolWriter:
             shutil.rmtree(self._building, ignore_errors=True)
 
     @property
-    def format(self) -> Format:
-        """Return the format of the files."""
-        return cast(Format, self.facts.extension)
+    def format(self) -> FileFormat:
+        """Return the format of the files; of those that were taken whole, the first one's."""
+        return next((file.format for file in self.files if file.format), cast(FileFormat, self.facts.extension))
 
     @property
     def fields(self) -> tuple[str, ...]:

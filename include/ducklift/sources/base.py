@@ -54,8 +54,8 @@ class SliceRequest:
     first run and whenever the reading neither uses nor moves the watermark. `cursor_to` is where the reading ends: records at or beyond
     it are not wanted. `cursor` is the name of the records' field that holds these values. With `window` the two bounds are those of the
     interval (`Source.reads_windows`), whatever was loaded before. `partition` is the run's partition key, None for a run without one.
-    `known` yields the keys that the stream asked to be told (see `Source.wanted_keys`), newest first. `fixed` is what the source's own `survey`
-    answered when the slice was fixed.
+    `known` yields the keys that the stream asked to be told (see `Source.wanted_keys`), newest first. `fixed` is what the source's own
+    `survey` answered when the slice was fixed.
     """
 
     stream: str

@@ -6,6 +6,7 @@ the wanted rows and columns are read. Everything is compared with the manifest f
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ import orjson
 from ducklift.errors import CorruptObject, SourceFileRefused
 from ducklift.failpoints import reach
 from ducklift.lake.expiry import refuse_expired
-from ducklift.lake.file_reading import REJECTED, Query, count_rows, csv_query, json_query, json_shape, reading_files, rejects
+from ducklift.lake.file_reading import REJECTED, Query, count_rows, csv_query, json_query, json_shape, opened, reading_files, rejects
 from ducklift.lake.filesystem import open_place
 from ducklift.lake.foreign_objects import fetch_object, refuse_changed
 from ducklift.lake.hashed_file import file_sha256
@@ -31,6 +32,9 @@ from ducklift.warehouse.identifiers import quote_literal
 from ducklift.warehouse.naming import snake_case
 
 _BATCH_ROWS = 122_880
+_LINES_BYTES = 4 * 2**20
+_EMPTY_OBJECT = re.compile(rb"^[ \t]*\{[ \t]*\}", re.MULTILINE)
+_OBJECT = re.compile(rb"^[ \t]*\{(?![ \t]*\})", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -157,8 +161,11 @@ class _Fetcher:
             shape = "lines" if file_format.startswith("jsonl") else json_shape(local, file_format)
             if shape == "lines" and not file.values:
                 return _named_as_lines(local, file_format)
-            with reading_files(local.parent, file.source) as connection:
-                _json_as_lines(connection, json_query(local, shape), target, file)
+            if shape == "lines":
+                _lines_with_values(local, file_format, target, file)
+            else:
+                with reading_files(local.parent, file.source) as connection:
+                    _json_as_lines(connection, json_query(local, shape), target, file)
         local.unlink()
         return target
 
@@ -203,27 +210,37 @@ def _put_rejected_in(connection: Any, target: Path, has_header: bool) -> None:
     good.unlink()
 
 
+def _lines_with_values(local: Path, file_format: FileFormat, target: Path, file: RawFile) -> None:
+    """Write JSON lines anew with the columns of their path put in front of each record; a line that is no object stays as it is."""
+    spliced = orjson.dumps(file.values)[1:-1]
+    told_too = re.compile(b"|".join(re.escape(orjson.dumps(name)) + rb"\s*:" for name in file.values))
+    with opened(local, file_format, file.source) as source, target.open("wb") as sink:
+        while lines := source.readlines(_LINES_BYTES):
+            text = b"".join(lines)
+            for match in told_too.finditer(text):
+                start, end = text.rfind(b"\n", 0, match.start()) + 1, text.find(b"\n", match.end())
+                _refuse_told_twice(text[start : end if end >= 0 else len(text)], file)
+            text = _OBJECT.sub(lambda _: b"{" + spliced + b",", text)
+            sink.write(_EMPTY_OBJECT.sub(lambda _: b"{" + spliced + b"}", text))
+
+
+def _refuse_told_twice(line: bytes, file: RawFile) -> None:
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return  # goes to quarantine
+    if twins := sorted(set(record) & set(file.values) if isinstance(record, dict) else ()):
+        raise SourceFileRefused(file.source, f"its path tells {', '.join(twins)}, and so do its records: set source.hive to false")
+
+
 def _json_as_lines(connection: Any, query: Query, target: Path, file: RawFile) -> None:
-    """Write the records of a JSON file one a line, each as it stood there, with the columns of its path put in front."""
-    if file.values:
-        _refuse_told_twice(connection, query, file)
-    spliced = orjson.dumps(file.values).decode()[1:-1]
-    connection.execute("SET VARIABLE spliced = ?", [spliced])
-    inside = "regexp_replace(line, '^\\s*\\{\\s*', '')"
-    line = (
-        f"CASE WHEN NOT regexp_matches(line, '^\\s*\\{{') THEN line "
-        f"ELSE '{{' || getvariable('spliced') || CASE WHEN starts_with({inside}, '}}') THEN '' ELSE ',' END || {inside} END"
-    )
+    """Write the records of a JSON document one a line, each as it stood there, and then as JSON lines that were one from the start."""
+    lines = target.with_suffix(".jsonl")
     connection.execute(
-        f"COPY (SELECT {line if file.values else 'line'} AS line FROM ({query.sql})) TO {quote_literal(str(target))} "
+        f"COPY ({query.sql}) TO {quote_literal(str(lines if file.values else target))} "
         "(FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER '\x01')",
         query.values,
     )
-
-
-def _refuse_told_twice(connection: Any, query: Query, file: RawFile) -> None:
-    for name in file.values:
-        path = "/" + name.replace("~", "~0").replace("/", "~1")
-        told = f"SELECT count(*) FROM ({query.sql}) WHERE json_valid(line) AND json_exists(line, ?)"
-        if connection.execute(told, [*query.values, path]).fetchone()[0]:
-            raise SourceFileRefused(file.source, f"its path tells {name}, and so do its records: set source.hive to false")
+    if file.values:
+        _lines_with_values(lines, "jsonl", target, file)
+        lines.unlink()

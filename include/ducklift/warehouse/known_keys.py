@@ -10,18 +10,19 @@ from ducklift.lake.manifest import Manifest
 from ducklift.lake.store import Store
 from ducklift.warehouse.columns import conversion
 from ducklift.warehouse.connect import Warehouse
+from ducklift.warehouse.fetching import fetch
 from ducklift.warehouse.readers import reader_for
-from ducklift.warehouse.staging import download
 
 _AT_ONCE = 10_000
 
 
 def note_keys(warehouse: Warehouse, lake: Store, manifest: Manifest, key: str, moment: str) -> None:
-    """Note the keys of one load's records with their moments; raises the errors of `ducklift.warehouse.staging.download`."""
+    """Note the keys of one load's records with their moments; raises the errors of `ducklift.warehouse.fetching.fetch`."""
     warehouse.connection.execute("CREATE TABLE IF NOT EXISTS known (key VARCHAR, moment TIMESTAMPTZ)")
     folder = warehouse.staging / manifest.load_id
     try:
-        _note(warehouse, manifest, download(lake, manifest, folder), key, moment)
+        fetched = fetch(lake, manifest, manifest.spec, folder, warehouse.settings)
+        _note(warehouse, fetched.manifest, fetched.files, key, moment)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -39,24 +39,24 @@ def reset_record(pipeline: str, stream: str, spec: TableSpec, to: Cursor | None,
     )
 
 
-def reset_in_warehouse(lake: Store, settings: Settings, record: CommitRecord) -> Cursor | None:
-    """Commit a reset and publish it; return the watermark before it. One that is there already is not committed again."""
+def reset_in_warehouse(lake: Store, settings: Settings, record: CommitRecord, *, always: bool = False) -> Cursor | None:
+    """Commit a reset and publish it; return the watermark before it. One that is there already is only committed again if `always`."""
     table = record.table_name
     with open_warehouse(settings) as warehouse:
         prepare_system(warehouse)
         published = read_snapshot(lake, table)
         ledger.check_in_step(warehouse, table, published)
-        before = until_committed(lambda: _commit(warehouse, record))
+        before = until_committed(lambda: _commit(warehouse, record, always))
         reach("reset.committed")
         publish_missing(warehouse, lake, table, published)
     return before
 
 
-def _commit(warehouse: Warehouse, record: CommitRecord) -> Cursor | None:
+def _commit(warehouse: Warehouse, record: CommitRecord, always: bool) -> Cursor | None:
     table = record.table_name
     with warehouse.transaction():
         before = watermarks.watermark(warehouse, record.pipeline, record.stream, table)
-        if before != record.watermark:
+        if before != record.watermark or always:
             sequence = ledger.next_sequence(warehouse, table)
             commit = record.model_copy(update={"sequence": sequence, "total_rows": ledger.row_count(warehouse, table)})
             watermarks.record(warehouse, commit)

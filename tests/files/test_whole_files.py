@@ -1,0 +1,240 @@
+"""Whole files of a bucket through all three steps: copied as they are or used in place, each version once, and rebuilt the same."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from buckets import Bucket, moments
+
+from ducklift.errors import SourceFileChanged, SourceFileRefused
+from ducklift.lake.store import Store
+from ducklift.resets import reset_pipeline
+from ducklift.warehouse.rebuild import verify
+
+SALES = "id,day,price\n1,2026-01-01,1.50\n2,2026-01-02,\n"
+
+
+def test_a_file_is_copied_byte_for_byte_and_its_columns_are_typed(bucket: Bucket) -> None:
+    bucket.put("sales/a.csv", SALES)
+
+    summary = bucket.load(bucket.pipeline("sales/a.csv"))
+
+    (key,) = [key for key in bucket.installation.keys("raw/") if "/_loads/" not in key]
+    assert key.endswith(".csv")
+    assert bucket.installation.lake.read(key) == SALES.encode()
+    types = bucket.installation.query("SELECT typeof(id), typeof(day), typeof(price) FROM shop.sales LIMIT 1")
+    assert types == [("BIGINT", "DATE", "DOUBLE")]
+    assert (summary.rows_extracted, summary.rows_inserted) == (2, 2)
+    verify(bucket.installation.lake, bucket.installation.settings)
+
+
+def test_only_new_and_changed_files_are_read(bucket: Bucket) -> None:
+    merging = {"disposition": "merge", "primary_key": ["id"]}
+    bucket.put("b.csv", SALES)
+    bucket.load(bucket.pipeline("*.csv", **merging))
+    bucket.put("a.csv", "id,day,price\n9,2026-01-09,9\n")  # its name comes before the one that was seen
+    second = bucket.load(bucket.pipeline("*.csv", **merging), day=1)
+    bucket.put("b.csv", SALES.replace("1.50", "1.75"))
+    third = bucket.load(bucket.pipeline("*.csv", **merging), day=2)
+    fourth = bucket.load(bucket.pipeline("*.csv", **merging), day=3)
+
+    assert [second.rows_extracted, third.rows_extracted, third.rows_updated, fourth.rows_extracted] == [1, 2, 1, 0]
+    assert fourth.state == "empty"
+    assert bucket.rows("id, price") == [(1, 1.75), (2, None), (9, 9.0)]
+    verify(bucket.installation.lake, bucket.installation.settings)
+
+
+def test_two_runs_that_list_the_same_file_load_it_once(bucket: Bucket) -> None:
+    bucket.put("a.csv", SALES)
+    pipeline = bucket.pipeline("*.csv")
+    first, second = bucket.land(pipeline, day=0), bucket.land(pipeline, day=1)
+    bucket.put("b.csv", SALES)
+    third = bucket.land(pipeline, day=2)
+
+    from ducklift.pipeline import load
+
+    loads = [load(url, bucket.installation.settings, pipeline) for url in (second, first, third)]
+
+    assert [(each.rows_inserted, each.rows_deduplicated) for each in loads] == [(2, 0), (0, 2), (2, 2)]
+    assert bucket.file_rows() == [("a.csv", 2), ("b.csv", 2)]
+    verify(bucket.installation.lake, bucket.installation.settings)
+
+
+@pytest.mark.parametrize("known", ["kept in the lake", "derived anew"])
+def test_a_reset_or_a_full_refresh_reads_all_files_again(bucket: Bucket, known: str) -> None:
+    bucket.put("a.csv", SALES)
+    pipeline = bucket.pipeline("*.csv", disposition="merge", primary_key=["id"])
+    bucket.load(pipeline)
+    assert bucket.load(pipeline, day=1).rows_extracted == 0
+    if known == "derived anew":
+        bucket.installation.lake.delete("_ducklift/files/shop.sales/sales.json")
+
+    (reset,) = reset_pipeline(pipeline, bucket.installation.settings)
+    again = bucket.load(pipeline, day=2)
+    nothing = bucket.load(pipeline, day=3)
+    refreshed = bucket.load(pipeline, day=4, mode="full_refresh")
+
+    assert reset.changed
+    assert (again.rows_extracted, again.rows_unchanged, nothing.rows_extracted) == (2, 2, 0)
+    assert (refreshed.rows_extracted, refreshed.rows_inserted) == (2, 2)
+    assert bucket.load(pipeline, day=5).rows_extracted == 0
+    verify(bucket.installation.lake, bucket.installation.settings)
+
+
+def trips(bucket: Bucket, key: str, first: int, count: int) -> None:
+    bucket.put_parquet(key, id=list(range(first, first + count)), at=moments(*range(first, first + count)), note=["x" * 50] * count)
+
+
+IN_PLACE: dict[str, Any] = {"in_place": True}
+TRIPS: dict[str, Any] = {
+    "disposition": "merge",
+    "primary_key": ["id"],
+    "fields": "declared",
+    "columns": [{"name": "id", "type": "bigint"}, {"name": "at", "type": "timestamp"}],
+}
+
+
+def test_parquet_in_place_is_read_by_the_cursors_range_and_never_copied(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    trips(bucket, "t.parquet", 0, 20_000)
+    until = {"cursor": "at", "end": "1970-01-01T01:30:00"}
+    first = bucket.load(bucket.pipeline("*.parquet", IN_PLACE, incremental=until, **TRIPS))
+    monkeypatch.setattr(Store, "get_file", None)
+    rest = bucket.load(bucket.pipeline("*.parquet", IN_PLACE, incremental={"cursor": "at"}, **TRIPS), day=1)
+    none = bucket.load(bucket.pipeline("*.parquet", IN_PLACE, incremental={"cursor": "at"}, **TRIPS), day=2)
+
+    assert (first.rows_extracted, first.watermark) == (5_400, "1970-01-01 01:29:59")
+    assert (rest.rows_extracted, rest.rows_inserted) == (14_601, 14_600)
+    assert (none.rows_extracted, none.state) == (0, "empty")
+    (file,) = bucket.installation.json(rest.manifest.removeprefix(f"{bucket.installation.lake.url}/"))["files"]
+    assert (file["origin"]["row_groups"], file["sha256"]) == (list(range(5, 20)), "")
+    assert [key for key in bucket.installation.keys("raw/") if "/_loads/" not in key] == []
+    verify(bucket.installation.lake, bucket.installation.settings)
+
+
+@pytest.mark.parametrize(("key", "data"), [("a.csv", SALES.encode()), ("a.json.gz", gzip.compress(b'[{"id": 1}, {"id": 2}]'))])
+def test_other_formats_in_place_are_counted_by_the_load(bucket: Bucket, key: str, data: bytes) -> None:
+    bucket.put(key, data)
+
+    summary = bucket.load(bucket.pipeline("a.*", IN_PLACE))
+
+    assert (summary.rows_extracted, summary.rows_inserted) == (2, 2)
+    assert [name for name in bucket.installation.keys("raw/") if "/_loads/" not in name] == []
+    verify(bucket.installation.lake, bucket.installation.settings)
+
+
+def test_a_file_in_place_that_was_changed_is_refused_by_name_by_the_load_and_by_a_rebuild(bucket: Bucket) -> None:
+    trips(bucket, "t.parquet", 0, 100)
+    pipeline = bucket.pipeline("*.parquet", IN_PLACE)
+    bucket.load(pipeline)
+    trips(bucket, "u.parquet", 100, 100)
+    landed = bucket.land(pipeline, day=1)
+    trips(bucket, "t.parquet", 50, 100)
+    trips(bucket, "u.parquet", 150, 100)
+
+    from ducklift.pipeline import load
+
+    with pytest.raises(SourceFileChanged, match=r"u\.parquet was changed"):
+        load(landed, bucket.installation.settings, pipeline)
+    with pytest.raises(SourceFileChanged, match=r"t\.parquet was changed"):
+        verify(bucket.installation.lake, bucket.installation.settings)
+    assert bucket.rows("count(*)") == [(100,)]
+
+
+def test_a_file_that_changes_while_it_is_copied_is_refused(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket.put("a.csv", SALES)
+    copy = Store.get_file
+
+    def changing(store: Store, key: str, local: Path) -> None:
+        copy(store, key, local)
+        bucket.put("a.csv", SALES.replace("1.50", "1.75"))
+
+    monkeypatch.setattr(Store, "get_file", changing)
+    with pytest.raises(SourceFileChanged, match=r"a\.csv was changed"):
+        bucket.land(bucket.pipeline("a.csv"))
+    assert bucket.installation.keys("raw/") == []
+
+
+def test_records_that_do_not_fit_the_header_are_quarantined_with_their_line(bucket: Bucket) -> None:
+    bucket.put("a.csv", 'id,day,price\n1,2026-01-01,1\n2,2026-01-02\n3,2026-01-03,3,4\n4,"2026\n-01",5\n5,2026-01-05,x\n')
+    columns = [{"name": "id", "type": "bigint"}, {"name": "day", "type": "varchar"}, {"name": "price", "type": "double"}]
+
+    summary = bucket.load(bucket.pipeline("a.csv", columns=columns, contract="quarantine"))
+
+    assert (summary.rows_extracted, summary.rows_inserted, summary.rows_quarantined) == (5, 2, 3)
+    kept = bucket.installation.query("SELECT line, reason, record FROM _ducklift.quarantine ORDER BY line")
+    assert [(line, record) for line, _, record in kept] == [
+        (2, '"2,2026-01-02"'),
+        (3, '"3,2026-01-03,3,4"'),
+        (5, '{"id":"5","day":"2026-01-05","price":"x"}'),
+    ]
+    verify(bucket.installation.lake, bucket.installation.settings)
+
+
+def test_json_documents_and_lines_load_alike_with_what_their_paths_tell(bucket: Bucket) -> None:
+    bucket.put("day=2026-01-01/a.json", '[\n  {"id": 1, "tags": ["x", "y\\n"]},\n  {"id": 2}\n]')
+    bucket.put("day=2026-01-02/b.jsonl", '{"id": 3}\n\n{"id": 4}\r\n')
+    bucket.put("day=__HIVE_DEFAULT_PARTITION__/c.json", '{\n  "id": 5\n}')
+
+    summary = bucket.load(bucket.pipeline("**/*.json*", {"path_column": "file_path"}))
+
+    assert summary.rows_inserted == 5
+    assert bucket.rows("id, CAST(day AS VARCHAR), tags, file_path") == [
+        (1, "2026-01-01", '["x","y\\n"]', "day=2026-01-01/a.json"),
+        (2, "2026-01-01", None, "day=2026-01-01/a.json"),
+        (3, "2026-01-02", None, "day=2026-01-02/b.jsonl"),
+        (4, "2026-01-02", None, "day=2026-01-02/b.jsonl"),
+        (5, None, None, "day=__HIVE_DEFAULT_PARTITION__/c.json"),
+    ]
+    verify(bucket.installation.lake, bucket.installation.settings)
+
+
+def zipped(**members: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return packed.getvalue()
+
+
+def parquet(rows: int) -> bytes:
+    sink = io.BytesIO()
+    pa.parquet.write_table(pa.table({"id": list(range(rows))}), sink)
+    return sink.getvalue()
+
+
+REFUSED = {
+    "a cut gzip": ("a.csv.gz", gzip.compress(SALES.encode())[:-4], "cut or damaged"),
+    "a wrong checksum": (
+        "a.csv.gz",
+        gzip.compress(SALES.encode())[:-8] + b"\0\0\0\0" + gzip.compress(SALES.encode())[-4:],
+        "cut or damaged",
+    ),
+    "a cut Parquet file": ("a.parquet", parquet(100)[:-9], "no whole Parquet"),
+    "a bomb": ("a.jsonl.gz", gzip.compress(b" " * 2**20), "bomb"),
+    "a bomb in an archive": ("a.zip", zipped(**{"a.csv": b"0" * 2**20}), "bomb"),
+    "a path out of an archive": ("a.zip", zipped(**{"../../a.csv": b"id\n1\n"}), "leads out of it"),
+    "a name with a line end": ("a\nb.csv", SALES.encode(), "control character"),
+    "another delimiter": ("a.csv", b"id;day\n1;2\n", "Set read.delimiter"),
+    "columns named twice": ("a.csv", b"id,ID\n1,2\n", "columns twice"),
+    "no format": ("a.dat", b"1", "tells no format"),
+}
+
+
+@pytest.mark.parametrize(("key", "data", "reason"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_taken_for_what_it_says_is_refused_before_a_row_is_written(
+    bucket: Bucket, key: str, data: bytes, reason: str
+) -> None:
+    bucket.put(key, data)
+    limits = {"read": {"limits": {"expanded_bytes": 2**19}}}
+
+    with pytest.raises(SourceFileRefused, match=reason):
+        bucket.land(bucket.pipeline("a*", limits))
+
+    assert bucket.installation.keys("raw/") == []
+    assert list((bucket.installation.project / ".ducklift" / "spool").rglob("*.csv")) == []
