@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar, Literal, get_args
 
@@ -17,7 +18,7 @@ from ducklift.lake.store import Store, StoredObject
 from ducklift.settings import Settings
 from ducklift.source_files import Access, FileFormat, Origin, ReadOptions, SourceFile, file_identity, format_of_name
 from ducklift.sources.archives import is_archive, members_of
-from ducklift.sources.base import ReadReport, SliceRequest, Source
+from ducklift.sources.base import Cursor, ReadReport, SliceRequest, Source
 from ducklift.sources.file_paths import check_path, hive_values, is_hostile, is_pattern, matcher, prefix_of
 from ducklift.specs import PlainName
 
@@ -176,6 +177,8 @@ class BucketFilesSource(Source):
         return self._file(origin, origin.key, file_format, store, part)
 
     def _part(self, store: Store, origin: Origin, wanted: Range) -> Part:
+        if self.written_after_rows and origin.modified and wanted.start is not None and origin.modified < _moment(wanted.start):
+            return Part((), 0, None, False)
         refuse_changed(store, origin)
         with store.opened(origin.key) as source:
             found = find_part(source, wanted, origin.url)
@@ -211,3 +214,12 @@ def _told(found: StoredObject) -> dict[str, Any]:
 def _listed_object(told: Mapping[str, Any]) -> StoredObject:
     origin = Origin.model_validate({"place": "", **told})
     return StoredObject(origin.key, origin.size_bytes, origin.modified, origin.etag, origin.version_id)
+
+
+def _moment(cursor: Cursor) -> datetime:
+    """Return a cursor as a moment; raises `ConfigurationError` when it is none."""
+    try:
+        found = datetime.fromtimestamp(cursor, UTC) if isinstance(cursor, int | float) else datetime.fromisoformat(cursor)
+    except (ValueError, OverflowError):
+        raise ConfigurationError(f"written_after_rows needs a cursor that is a moment, and {cursor!r} is none: remove it") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
