@@ -180,6 +180,25 @@ def test_a_child_is_read_for_each_record_of_its_parent_and_takes_fields_along(re
     assert rest.report.request["parents"] == ["nests"]
 
 
+def test_how_one_listing_ends_says_nothing_about_the_next(rest):
+    nests(rest, 1, 2, 3)
+    rest.api.on("/nests/1/eggs", [{"egg": 1}])
+    rest.api.on("/nests/2/eggs", header_link([{"egg": n} for n in range(25)]))
+    rest.api.on("/nests/3/eggs", json_link([{"egg": n} for n in range(25)]))
+
+    with pytest.raises(ConfigurationError, match="in one answer and elsewhere in another"):
+        rest("nests", CHILD)
+    rest.api.on("/nests/3/eggs", [])
+    assert len(rest("nests", CHILD)) == 26
+
+
+def test_one_object_that_tells_of_an_error_is_no_record(rest):
+    rest.api.on("/birds", {"error": {"code": 17}, "id": 3})
+
+    with pytest.raises(ConfigurationError, match="one object that tells of an error"):
+        rest("birds")
+
+
 def test_a_grandchild_leads_over_both_parents_and_parents_may_stay_unselected(rest):
     nests(rest, 1, 2)
     rest.api.on("/nests/1/eggs", [{"egg": "a"}])

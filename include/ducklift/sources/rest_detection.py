@@ -36,26 +36,28 @@ def detected_selector(document: Any) -> str:
     if len(known) == 1 or len(lists) == 1:
         return next(iter(known or lists))
     if not lists:
-        # An empty listing of some APIs; which of the two it is, only its author knows.
+        if any(document.get(name) for name in ("error", "errors")):
+            raise Undetected("the answer is one object that tells of an error. Name data_selector, or what to do under response_actions.")
+        # An empty listing of some APIs.
         nothing = [key for key, value in document.items() if value is None and key.lower() in _RECORD_KEYS]
         return nothing[0] if len(nothing) == 1 else "$"
     raise Undetected(f"several lists in the answer could be the records: {', '.join(known or lists)}. Name one as data_selector.")
 
 
-def detected_paginator(answer: Answer, records: int) -> Paginator:
+def detected_paginator(answer: Answer, records: list[Any]) -> Paginator:
     """Return the paginator that the first answer asks for; raises `Undetected` when it seems to have other pages in a way of its own."""
     if "next" in header_links(answer.headers.get("link", "")):
         return HeaderLink(type="header_link")
     if "link" in answer.headers and header_links(answer.headers["link"]).keys() & {"prev", "first", "last"}:
         return HeaderLink(type="header_link")
     document = answer.document
-    if not isinstance(document, Mapping):
+    if not isinstance(document, Mapping) or records == [document]:
         return SinglePage(type="single_page")
     for path in _LINK_PATHS:
         found = selector(path).first(document)
         if isinstance(found, str) and found.startswith(("http://", "https://", "/", "?")):
             return JsonLink(type="json_link", next_url_path=path)
-    if hint := next(_hints_of_more(document, records), None):
+    if hint := next(_hints_of_more(document, len(records)), None):
         raise Undetected(f"the answer seems to have more pages ({hint}), in a way that is not detected: name a paginator, or single_page")
     return SinglePage(type="single_page")
 

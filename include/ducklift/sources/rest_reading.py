@@ -43,7 +43,7 @@ class Reading:
         self._cursor_field = (request.cursor or "").removeprefix(f"_{self._bounded}_" if is_parents else "")
         auths = [self._auth(each.endpoint) for each in self._family]
         self._client = RestClient(request.stream, source.client, auths, settings, source.patience, self._count_retry)
-        self._found: dict[tuple[str, str], Any] = {}
+        self._selectors: dict[str, str] = {}
         self._pages = self._records = self._ignored = 0
         self._stops: dict[str, int] = {}
         self._whole = True
@@ -108,8 +108,7 @@ class Reading:
                 return
             records = self._records_of(resource, answer)
             if pager is None:
-                self._found[resource.name, "paginator"] = detected_paginator(answer, len(records))
-                pager = pager_for(self._found[resource.name, "paginator"])
+                pager = pager_for(detected_paginator(answer, records))  # anew for each listing: a short one shows nothing
             over = bounded and self._window.ends_before(records, self._cursor_field)
             page = Page(answer, records)
             ask = None if over else pager.following(ask, page)
@@ -151,13 +150,11 @@ class Reading:
         if chosen is None and _is_single_entity(resource):
             return SinglePage(type="single_page")
         chosen = chosen or self._source.client.paginator
-        return self._found.get((resource.name, "paginator")) if isinstance(chosen, Auto) else chosen
+        return None if isinstance(chosen, Auto) else chosen
 
     def _records_of(self, resource: Resource, answer: Answer) -> list[Record]:
-        endpoint, key = resource.endpoint, (resource.name, "data_selector")
-        path = endpoint.data_selector or ("$" if _is_single_entity(resource) else self._found.get(key))
-        if path is None:
-            path = self._found[key] = detected_selector(answer.document)
+        endpoint = resource.endpoint
+        path = endpoint.data_selector or ("$" if _is_single_entity(resource) else self._detected(resource.name, answer.document))
         found = selector(path).values(answer.document)
         if not found and answer.document != [] and not endpoint.data_may_be_absent:
             raise Unsound(
@@ -169,6 +166,15 @@ class Reading:
             advice = "Let data_selector lead to a list of objects, or to one object."
             raise StreamRefused(self._request.stream, f"{path!r} leads to a {strange}, which is no record", advice)
         return records
+
+    def _detected(self, name: str, document: Any) -> str:
+        """Return where the records stand by the first answer; a lone object says so for itself only."""
+        known = self._selectors.get(name)
+        if known is None or (known == "$" and not isinstance(document, list)):
+            path = self._selectors.setdefault(name, detected_selector(document))
+            if path != detected_selector(document):
+                raise Undetected(f"the records of {name} stand in one place in one answer and elsewhere in another: name data_selector.")
+        return self._selectors[name]
 
     def _include(self, resource: Resource, parent: Record, records: list[Record]) -> None:
         """Put the wanted fields of the parent's record into each record, as `_<parent>_<field>`."""
