@@ -13,6 +13,7 @@ from pathlib import Path
 import duckdb
 import orjson
 
+from benchmarks import rest_pages
 from benchmarks.rows import COLUMNS, dicts, write
 from ducklift.lake.filesystem import ensure_lake, open_lake
 from ducklift.lake.layout import manifest_key
@@ -217,4 +218,5 @@ CASES: dict[str, tuple[Check, Side, Side]] = {
     "merge, half updates": merge(),
     "dicts to table": dicts_to_table(),
     "nothing new": nothing_new(),
+    "REST pages": (rest_pages.prepare, rest_pages.ours, rest_pages.floor),
 }
