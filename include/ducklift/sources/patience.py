@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from ducklift.errors import ExtractionIncomplete, Retryable, SourceThrottled, SourceUnavailable
+from ducklift.errors import ExtractionIncomplete, Retryable, SourceThrottled, SourceUnavailable, Terminal
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 log = logging.getLogger("ducklift.sources")
 
-Kind = Literal["throttled", "unavailable", "malformed"]
+Kind = Literal["throttled", "unavailable", "malformed", "token"]
 Outcome = TypeVar("Outcome")
 
 
@@ -30,7 +30,7 @@ class Fault(Exception):
 
 @dataclass(frozen=True)
 class Patience:
-    """How often and how long to ask again. All times in seconds."""
+    """How often and how long to ask again, and how long to wait for an answer. All times in seconds."""
 
     attempts: int = 5
     first_wait_s: float = 1.0
@@ -39,17 +39,21 @@ class Patience:
     longest_wait_s: float = 120.0
     # All waits of one reading together.
     budget_s: float = 600.0
+    timeout_s: float = 30.0
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
 
 class Repeating:
-    """Repeats what ends in a `Fault`; one for each reading, whose waits have one budget. `on_retry` is called before each repetition."""
+    """Repeats what ends in a `Fault`; one for each reading, whose waits have one budget. `on_retry` is called before each repetition.
 
-    def __init__(self, stream: str, patience: Patience, on_retry: Callable[[], None]) -> None:
-        self._stream, self._patience, self._on_retry = stream, patience, on_retry
+    `who` is asked, in the words of messages. A source with kinds of faults of its own overrides `attempts_for` and `last_word`.
+    """
+
+    def __init__(self, who: str, patience: Patience, on_retry: Callable[[], None]) -> None:
+        self._who, self._patience, self._on_retry = who, patience, on_retry
         self._waited_s = 0.0
 
-    def __call__(self, ask: Callable[[], Outcome]) -> Outcome:
+    def __call__(self, stream: str, ask: Callable[[], Outcome]) -> Outcome:
         """Return what `ask` returns in the end.
 
         Raises `SourceThrottled`, `SourceUnavailable`, or `ExtractionIncomplete` when what came made no sense until the end.
@@ -60,7 +64,7 @@ class Repeating:
             retry=retry_if_exception_type(Fault),
             wait=self._wait_s,
             stop=self._is_enough,
-            before_sleep=self._note,
+            before_sleep=lambda state: self._note(stream, state),
             sleep=self._patience.sleep,
             reraise=True,
         )
@@ -68,7 +72,21 @@ class Repeating:
             return repeating(ask)
         except Fault as fault:
             # Not chained: a fault's own causes may hold the request and its keys.
-            raise self._last_word(fault) from None
+            raise self.last_word(stream, fault) from None
+
+    def attempts_for(self, fault: Fault) -> int:
+        """Return how often to ask where this fault comes."""
+        del fault
+        return self._patience.attempts
+
+    def last_word(self, stream: str, fault: Fault) -> Retryable | Terminal:
+        """Return the error of a fault that asking again did not mend."""
+        if fault.kind == "throttled":
+            asked = "" if fault.wait_s is None else f" and asks to wait for {fault.wait_s:.0f} s"
+            return SourceThrottled(f"{stream}: {self._who} throttles ({fault}){asked}. Try again later.", fault.wait_s)
+        if fault.kind == "malformed":
+            return ExtractionIncomplete(f"{stream}: what {self._who} answers makes no sense, and still did not after its retries: {fault}.")
+        return SourceUnavailable(f"{stream}: {self._who} does not answer, and still did not after its retries: {fault}. Try again later.")
 
     def _wait_s(self, state: RetryCallState) -> float:
         fault, patience = _fault_of(state), self._patience
@@ -81,24 +99,15 @@ class Repeating:
     def _is_enough(self, state: RetryCallState) -> bool:
         fault, patience = _fault_of(state), self._patience
         return (
-            state.attempt_number >= patience.attempts
+            state.attempt_number >= self.attempts_for(fault)
             or (fault.wait_s or 0) > patience.longest_wait_s
             or self._waited_s + state.upcoming_sleep > patience.budget_s
         )
 
-    def _note(self, state: RetryCallState) -> None:
+    def _note(self, stream: str, state: RetryCallState) -> None:
         self._waited_s += state.upcoming_sleep
         self._on_retry()
-        fault, wait_s = _fault_of(state), state.upcoming_sleep
-        log.warning("%s: %s; attempt %s failed, the next in %.1f s", self._stream, fault, state.attempt_number, wait_s)
-
-    def _last_word(self, fault: Fault) -> Retryable:
-        if fault.kind == "throttled":
-            asked = "" if fault.wait_s is None else f" and asks to wait for {fault.wait_s:.0f} s"
-            return SourceThrottled(f"{self._stream}: the source throttles ({fault}){asked}. Try again later.", fault.wait_s)
-        if fault.kind == "malformed":
-            return ExtractionIncomplete(f"{self._stream}: the source's answer makes no sense, also after its retries: {fault}.")
-        return SourceUnavailable(f"{self._stream}: the source does not answer, also after its retries: {fault}. Try again later.")
+        log.warning("%s: %s; attempt %s failed, the next in %.1f s", stream, _fault_of(state), state.attempt_number, state.upcoming_sleep)
 
 
 def _fault_of(state: RetryCallState) -> Fault:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Literal
 
 from ducklift.errors import ConfigurationError, StreamRefused
-
-Kind = Literal["throttled", "unavailable", "malformed", "token"]
+from ducklift.sources.patience import Fault as Fault
+from ducklift.sources.retry_after import number, retry_after_s
 
 # 520 to 527 are the statuses with which Cloudflare says that it could not reach Reddit.
 _TRANSIENT_STATUSES = frozenset({408, 425, 500, 502, 503, 504, *range(520, 528)})
@@ -39,17 +35,6 @@ _USER_REFUSALS: Mapping[int, tuple[str, str]] = {
 }
 _REASON_OF_STATUS = {301: "missing", 302: "missing", 303: "missing", 307: "missing", 400: "malformed", 404: "missing", 451: "legal"}
 _PLAIN_REASON = re.compile(r"[a-z_]{1,40}")
-
-
-class Fault(Exception):
-    """One request failed in a way that asking again may mend; the retry layer turns it into a public error in the end.
-
-    `wait_s` is what the server asked for, in seconds; None when it did not say.
-    """
-
-    def __init__(self, kind: Kind, what: str, wait_s: float | None = None) -> None:
-        self.kind, self.what, self.wait_s = kind, what, wait_s
-        super().__init__(what)
 
 
 class ErrorAnswer(Exception):
@@ -121,36 +106,16 @@ def wait_asked_for_s(headers: Mapping[str, str]) -> float | None:
 
     Retry-After is a number of seconds or an HTTP date (RFC 9110); Reddit and the proxies before it have sent fractions as well.
     """
-    text = headers.get("retry-after", "").strip()
-    wait_s = _number(text)
-    if wait_s is None and text:
-        wait_s = _seconds_until(text)
+    wait_s = retry_after_s(headers)
     if wait_s is None and (quota := quota_of(headers)) and quota.remaining == 0:
         wait_s = quota.reset_s
-    return wait_s if wait_s is not None and wait_s >= 0 else None
+    return wait_s
 
 
 def quota_of(headers: Mapping[str, str], window_s: int = 600) -> Quota | None:
     """Return the rate-limit headers as numbers; None when one is absent or makes no sense."""
-    values = [_number(headers.get(f"x-ratelimit-{name}", "")) for name in ("remaining", "used", "reset")]
+    values = [number(headers.get(f"x-ratelimit-{name}", "")) for name in ("remaining", "used", "reset")]
     remaining, used, reset_s = (None if value is None else int(max(value, 0)) for value in values)
     if remaining is None or used is None or reset_s is None:
         return None
     return Quota(remaining, used, min(reset_s, window_s))
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _seconds_until(http_date: str) -> float | None:
-    try:
-        moment = parsedate_to_datetime(http_date)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None

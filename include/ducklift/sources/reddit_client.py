@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-import random
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ducklift.errors import ConfigurationError, ExtractionIncomplete, Retryable, SourceThrottled, SourceUnavailable, Terminal
+from ducklift.errors import ConfigurationError, Retryable, Terminal
 from ducklift.sources.base import Record
+from ducklift.sources.patience import Patience as Patience
+from ducklift.sources.patience import Repeating
 from ducklift.sources.reddit_answers import KEYS_ADVICE, ErrorAnswer, Fault, error_of
 from ducklift.sources.reddit_credentials import RedditCredentials
 
 if TYPE_CHECKING:
     import praw
-    from tenacity import RetryCallState
-
-log = logging.getLogger("ducklift.sources.reddit")
 
 Parsed = TypeVar("Parsed")
 
 # A refused token is asked for once more only: wrong keys stay wrong, and Reddit counts the attempts.
 _TOKEN_ATTEMPTS = 2
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long to put up with a source that fails. All times in seconds."""
-
-    attempts: int = 5
-    first_wait_s: float = 1.0
-    longest_backoff_s: float = 60.0
-    # A server that asks for more than this is asked again by the next run, not by a task that holds its slot meanwhile.
-    longest_wait_s: float = 120.0
-    # All waits of one reading together.
-    budget_s: float = 600.0
-    timeout_s: float = 30.0
-    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
 
 @dataclass(frozen=True)
@@ -55,10 +36,10 @@ class RedditClient:
     def __init__(self, credentials: RedditCredentials, patience: Patience, on_retry: Callable[[], None]) -> None:
         import requests
 
-        self._credentials, self._patience, self._on_retry = credentials, patience, on_retry
+        self._credentials, self._patience = credentials, patience
+        self._repeating = _Repeating("Reddit", patience, on_retry)
         self._http = requests.Session()
         self._connected: praw.Reddit | None = None
-        self._waited_s = 0.0
 
     def __enter__(self) -> RedditClient:
         return self
@@ -76,22 +57,7 @@ class RedditClient:
         Raises `StreamRefused`, `ConfigurationError` (the keys), `SourceThrottled`, `SourceUnavailable`, or `ExtractionIncomplete` when what
         came made no sense until the end.
         """
-        from tenacity import Retrying, retry_if_exception_type
-
-        repeating = Retrying(
-            retry=retry_if_exception_type(Fault),
-            wait=self._wait_s,
-            stop=self._is_enough,
-            before_sleep=lambda state: self._note(stream, state),
-            sleep=self._patience.sleep,
-            reraise=True,
-        )
-        try:
-            found: Parsed = repeating(self._ask_once, stream, path, params, parse)
-            return found
-        except Fault as fault:
-            # Not chained: a fault's own causes may hold the request and its keys.
-            raise self._last_word(stream, fault) from None
+        return self._repeating(stream, lambda: self._ask_once(stream, path, params, parse))
 
     def _ask_once(self, stream: str, path: str, params: Mapping[str, str | int], parse: Callable[[Any], Parsed]) -> Parsed:
         from prawcore.exceptions import OAuthException, PrawcoreException
@@ -142,41 +108,19 @@ class RedditClient:
         except Error as err:
             raise ConfigurationError(f"A praw.ini here or in the home folder is damaged ({type(err).__name__}). Remove it.") from None
 
-    def _wait_s(self, state: RetryCallState) -> float:
-        fault = _fault_of(state)
-        jitter_s = random.uniform(0, self._patience.first_wait_s)  # noqa: S311 - spreads clients, guards nothing
-        if fault.wait_s is not None:
-            return fault.wait_s + jitter_s
-        backoff_s: float = self._patience.first_wait_s * 2 ** (state.attempt_number - 1)
-        return min(backoff_s, self._patience.longest_backoff_s) + jitter_s
 
-    def _is_enough(self, state: RetryCallState) -> bool:
-        fault, patience = _fault_of(state), self._patience
-        return (
-            state.attempt_number >= (min(_TOKEN_ATTEMPTS, patience.attempts) if fault.kind == "token" else patience.attempts)
-            or (fault.wait_s or 0) > patience.longest_wait_s
-            or self._waited_s + state.upcoming_sleep > patience.budget_s
-        )
+class _Repeating(Repeating):
+    """What asking Reddit again knows besides: tokens that are refused."""
 
-    def _note(self, stream: str, state: RetryCallState) -> None:
-        self._waited_s += state.upcoming_sleep
-        self._on_retry()
-        log.warning("%s: %s; attempt %s failed, the next in %.1f s", stream, _fault_of(state), state.attempt_number, state.upcoming_sleep)
+    def attempts_for(self, fault: Fault) -> int:
+        """Return how often to ask; for a token at most twice."""
+        return min(_TOKEN_ATTEMPTS, self._patience.attempts) if fault.kind == "token" else self._patience.attempts
 
-    def _last_word(self, stream: str, fault: Fault) -> Retryable | Terminal:
+    def last_word(self, stream: str, fault: Fault) -> Retryable | Terminal:
+        """Return the error of a fault that asking again did not mend."""
         if fault.kind == "token":
             return ConfigurationError(f"Reddit does not accept the credentials: {fault}. {KEYS_ADVICE}")
-        if fault.kind == "throttled":
-            asked = "" if fault.wait_s is None else f" and asks to wait for {fault.wait_s:.0f} s"
-            return SourceThrottled(f"{stream}: Reddit throttles ({fault}){asked}. Try again later.", fault.wait_s)
-        if fault.kind == "malformed":
-            return ExtractionIncomplete(f"{stream}: Reddit's answer was no listing, and still was not after its retries: {fault}.")
-        return SourceUnavailable(f"{stream}: Reddit does not answer, and still did not after its retries: {fault}. Try again later.")
-
-
-def _fault_of(state: RetryCallState) -> Fault:
-    fault = state.outcome.exception() if state.outcome else None
-    return fault if isinstance(fault, Fault) else Fault("unavailable", "no answer")
+        return super().last_word(stream, fault)
 
 
 def parse_listing(document: Any) -> ListingPage:

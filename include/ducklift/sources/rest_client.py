@@ -17,7 +17,7 @@ from ducklift.sources.rest_config import Client, ResponseAction
 from ducklift.sources.rest_guard import AddressRefused
 from ducklift.sources.rest_request import Answer, Ask
 from ducklift.sources.rest_wire import Received, Wire
-from ducklift.sources.retry_after import number, retry_after_s
+from ducklift.sources.retry_after import number, wait_asked_for_s
 from ducklift.sources.secret_refs import Hidden, SecretRef
 
 # 520 to 527 are the statuses with which Cloudflare says that it could not reach the API.
@@ -42,7 +42,7 @@ class RestClient:
         self._stream, self._settings = stream, settings
         told = client.retries
         patience = replace(patience, attempts=told.attempts, longest_wait_s=told.longest_wait_s, budget_s=told.budget_s)
-        self._repeating = Repeating(stream, patience, on_retry)
+        self._repeating = Repeating("the API", patience, on_retry)
         token_urls = [auth.access_token_url for auth in auths if isinstance(auth, ClientCredentialsAuth)]
         self._wire = Wire(stream, client, patience.sleep, {urlsplit(url).hostname or "" for url in (client.base_url, *token_urls)})
         self._credentials: list[tuple[AnyAuth | None, Credentials]] = []
@@ -70,7 +70,7 @@ class RestClient:
         """
         try:
             credentials = self._credentials_of(auth)
-            return self._repeating(lambda: self._judged(ask, credentials, actions))
+            return self._repeating(self._stream, lambda: self._judged(ask, credentials, actions))
         except AddressRefused as err:
             raise ConfigurationError(f"{self._stream}: a place that may not be asked: {err}.") from None
 
@@ -109,7 +109,7 @@ class RestClient:
         return Answer(document, received.headers, received.url, len(received.body))
 
     def _error(self, received: Received, place: str, credentials: Credentials, action: str | None) -> Exception:
-        status, wait_s = received.status, retry_after_s(received.headers)
+        status, wait_s = received.status, wait_asked_for_s(received.headers)
         what = f"HTTP {status} from {place}{self._reason(received)}"
         if action == "fail":
             return StreamRefused(self._stream, what, "A response action of the pipeline file makes this a failure.")
@@ -138,7 +138,7 @@ class RestClient:
     def _token(self, auth: ClientCredentialsAuth, form: dict[str, str], headers: dict[str, str]) -> dict[str, Any]:
         """Ask for a token, once; called on the way to a request, whose repetitions are this one's as well."""
         received = self._wire.send_elsewhere(Ask(auth.access_token_url, "POST", headers=headers, form=form))
-        status, wait_s = received.status, retry_after_s(received.headers)
+        status, wait_s = received.status, wait_asked_for_s(received.headers)
         what = f"HTTP {status} from the token endpoint{self._reason(received)}"
         if status == 429:
             raise Fault("throttled", what, wait_s)

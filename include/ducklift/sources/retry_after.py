@@ -10,17 +10,23 @@ from email.utils import parsedate_to_datetime
 _EPOCH_S = 1e9  # a reset beyond this many seconds is a moment, not a span
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of `Retry-After`, a number or an HTTP date (RFC 9110), or of an exhausted quota's reset; None without either."""
-    text = headers.get("retry-after", "").strip()
-    if text:
-        wait_s = number(text)
-        return wait_s if wait_s is not None and wait_s >= 0 else _until(text)
-    if number(headers.get("x-ratelimit-remaining", "")) == 0:
+def wait_asked_for_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that `Retry-After` or else an exhausted quota's reset asks to wait; None where neither makes sense."""
+    wait_s = retry_after_s(headers)
+    if wait_s is None and number(headers.get("x-ratelimit-remaining", "")) == 0:
         reset = number(headers.get("x-ratelimit-reset", ""))
         if reset is not None and reset >= 0:
             return max(0.0, reset - datetime.now(UTC).timestamp()) if reset > _EPOCH_S else reset
-    return None
+    return wait_s
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of `Retry-After`: a number, also a fraction, or an HTTP date (RFC 9110); None where it makes no sense."""
+    text = headers.get("retry-after", "").strip()
+    wait_s = number(text)
+    if wait_s is None and text:
+        wait_s = _until(text)
+    return wait_s if wait_s is not None and wait_s >= 0 else None
 
 
 def number(text: str) -> float | None:
