@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ducklift.cursors import Cursor, greatest
+from ducklift.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,5 +24,13 @@ def greatest_cursor(batch: Batch, field: str) -> Cursor | None:
         return None
     import pyarrow.compute as pc
 
-    value = pc.max(batch.column(field)).as_py()
+    try:
+        value = pc.max(batch.column(field)).as_py()
+    except (OverflowError, ValueError) as err:
+        # A watermark at infinity would never let another record in.
+        raise ConfigurationError(
+            f"The cursor {field!r} goes beyond the year 9999: {err}. Choose another, or end at incremental.end."
+        ) from err
+    if isinstance(value, Decimal):
+        value = int(value) if value == int(value) else str(value)
     return greatest([value.isoformat() if isinstance(value, date) else value])

@@ -10,10 +10,12 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+from pydantic import ValidationError
+
 from ducklift import __version__
 from ducklift.batches import greatest_cursor
 from ducklift.cursors import Cursor, latest
-from ducklift.errors import DuckliftError, ManifestMissing, SliceNotOver, SpoolMissing
+from ducklift.errors import ConfigurationError, DuckliftError, ManifestMissing, SliceNotOver, SpoolMissing
 from ducklift.failpoints import reach
 from ducklift.known_records import known_keys
 from ducklift.lake.commits import fix_slice
@@ -89,6 +91,9 @@ def _into_package(
     reached: Cursor | None = None
     batches = iter(pipeline.source.read(_request(pipeline, plan, settings), settings, report))
     first = next(batches, None)
+    if pipeline.source.finds_keys:
+        spec = _with_key(pipeline, slice_.stream, report.primary_key)
+        plan = replace(plan, spec=spec)
     facts = pipeline.file_facts(slice_.stream, spec, slice_.load_id, slice_.start, first, slice_.partition)
     with SpoolWriter(spool, pipeline.raw_layout, facts, Privacy(spec.columns, settings)) as writer:
         for batch in batches if first is None else chain([first], batches):
@@ -104,6 +109,14 @@ def _into_package(
                 on_progress(writer.rows)
         writer.close()
         return writer.finish(_manifest(pipeline, plan, run, report, writer, extracted_at, reached))
+
+
+def _with_key(pipeline: Pipeline, stream: str, found_key: tuple[str, ...]) -> TableSpec:
+    try:
+        return pipeline.table_spec(stream, found_key)
+    except ValueError as err:
+        first = err.errors(include_url=False)[0]["msg"] if isinstance(err, ValidationError) else str(err)
+        raise ConfigurationError(f"{stream}: the source tells no primary key: {first.removeprefix('Value error, ')}") from None
 
 
 def _request(pipeline: Pipeline, plan: Plan, settings: Settings) -> SliceRequest:
@@ -159,6 +172,7 @@ def _manifest(
         target=pipeline.target,
         greatest_cursor=reached,
         airflow=dict(run.facts),
+        found_key=report.primary_key,
     )
 
 
@@ -235,7 +249,12 @@ def _spec_for(manifest: Manifest, settings: Settings, pipeline: Pipeline | None)
         if manifest.pipeline not in pipeline_names(settings):
             return manifest.spec
         pipeline = load_pipeline(manifest.pipeline, settings)
-    return pipeline.table_spec(manifest.stream)
+    return pipeline.table_spec(manifest.stream, manifest.found_key)
+
+
+def resolved(pipeline: Pipeline, settings: Settings) -> Pipeline:
+    """Return the pipeline with patterns of streams filled in, asking the source's server where there are any."""
+    return pipeline.model_copy(update={"source": pipeline.source.resolved(settings)})
 
 
 def run_pipeline(pipeline: Pipeline, run: Run, settings: Settings, on_step: OnStep | None = None) -> RunSummary:
@@ -244,6 +263,7 @@ def run_pipeline(pipeline: Pipeline, run: Run, settings: Settings, on_step: OnSt
     Only Ducklift's own errors are collected; anything else is a defect and goes on up. `on_step` is told (stream, step, rows so far).
     """
     started = time.monotonic()
+    pipeline = resolved(pipeline, settings)
     loads = [_run_stream(pipeline, stream, run, settings, on_step or _silent) for stream in pipeline.streams()]
     return RunSummary(pipeline=pipeline.name, run_id=run.run_id, seconds=time.monotonic() - started, loads=loads)
 

@@ -132,6 +132,11 @@ class Pipeline(Spec):
 
     @model_validator(mode="after")
     def _nested_values_are_there(self) -> Pipeline:
+        if self.source.yields_tables and self.format_of(None) != "parquet":
+            kept = "child tables need JSON lines" if self.nested == "tables" else f"format {self.format!r} loses the types"
+            raise ValueError(
+                f"{kept}, and a source of type {self.source.type} keeps them: leave out nested and format, which is parquet then"
+            )
         if self.nested == "tables" and not self.format_of(None).startswith("jsonl"):
             raise ValueError(f"nested: tables needs lists and objects, which format {self.format!r} keeps as text: write format: jsonl.gz")
         return self
@@ -174,8 +179,11 @@ class Pipeline(Spec):
         """Return the names of all configured streams, in the file's order."""
         return self.source.streams()
 
-    def table_spec(self, stream: str) -> TableSpec:
-        """Return what the stream's table should be: its own entry over the whole file's over the source's defaults."""
+    def table_spec(self, stream: str, found_key: Sequence[str] | None = None) -> TableSpec:
+        """Return what the stream's table should be: its own entry over the whole file's over the source's defaults.
+
+        `found_key` is the primary key that the reading was told; None before there was one.
+        """
         defaults = self.source.defaults_of(stream)
         own = next((entry for entry in self.tables if entry.name == stream), None)
         chosen = {name: getattr(self, name) for name in TableSpec.model_fields if name != "name" and name in type(self).model_fields}
@@ -192,14 +200,15 @@ class Pipeline(Spec):
             table = f"{table.partition('.')[0]}.{defaults.table}"
         if table is None:
             raise ValueError(f"stream {stream!r} has no table: write table: dataset.table (or dataset.*), or name the stream under streams")
-        return TableSpec(
-            **{
+        return TableSpec.model_validate(
+            {
                 **chosen,
                 "name": TableName.of_stream(table, stream),
-                "primary_key": chosen["primary_key"] or defaults.primary_key,
+                "primary_key": chosen["primary_key"] or defaults.primary_key or tuple(found_key or ()),
                 "columns": (*(column for column in defaults.columns if column.name not in named), *chosen["columns"]),
                 "record_column": chosen["record_column"] or defaults.record_column,
-            }
+            },
+            context={"key_follows": self.source.finds_keys and found_key is None},
         )
 
     def options_schema(self) -> Mapping[str, Mapping[str, Any]]:

@@ -137,7 +137,7 @@ def _specification(settings: Settings, table: TableName, parent: _Parent) -> tup
     original = read_manifest(data, lake.url_of(key)) if data is not None else None
     moves = bool(original and original.moves_watermark) and parent.is_newest
     if parent.pipeline in pipeline_names(settings):
-        return load_pipeline(parent.pipeline, settings).table_spec(parent.stream), moves
+        return load_pipeline(parent.pipeline, settings).table_spec(parent.stream, original.found_key if original else ()), moves
     if original is None:
         reason = f"neither the pipeline file {parent.pipeline}.yaml nor the manifest {lake.url_of(key)} is there"
         raise ConfigurationError(f"Nothing says how load {parent.load_id} is to be loaded: {reason}.")

@@ -19,7 +19,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Connection:
-    """Credentials by name, as Airflow's connections carry them; the environment stands in for them without Airflow."""
+    """Credentials by name, as Airflow's connections carry them; the environment stands in for them without Airflow.
+
+    `kind` is the connection's type, such as `postgres`.
+    """
 
     login: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -28,6 +31,7 @@ class Connection:
     schema: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
     origin: str = "environment"
+    kind: str | None = None
 
 
 ConnectionLookup = Callable[[str], Connection | None]

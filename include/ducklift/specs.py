@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from ducklift.cursors import Epoch
 
@@ -221,8 +221,9 @@ class TableSpec(Spec):
         return next(named, self.incremental.cursor)
 
     @model_validator(mode="after")
-    def _consistent(self) -> TableSpec:
-        if self.disposition in ("merge", "insert_only", "scd2") and not (self.primary_key or self.merge_key):
+    def _consistent(self, info: ValidationInfo) -> TableSpec:
+        key_follows = bool(info.context and info.context.get("key_follows"))
+        if self.disposition in ("merge", "insert_only", "scd2") and not (self.primary_key or self.merge_key or key_follows):
             raise ValueError(f"disposition {self.disposition!r} needs a primary_key, for example primary_key: [id]")
         if self.merge_key and self.disposition != "merge":
             raise ValueError("merge_key belongs to disposition 'merge': it names the partitions that are replaced whole")

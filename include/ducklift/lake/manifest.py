@@ -109,6 +109,7 @@ class Manifest(Spec):
     target: str = "warehouse"
     greatest_cursor: Cursor | None = None
     airflow: dict[str, Any] = Field(default_factory=dict)
+    found_key: tuple[str, ...] = Field(default=(), description="The primary key that a source of tables was told.")
 
     @property
     def retried_load(self) -> str | None:

@@ -55,6 +55,7 @@ def airflow_connection(name: str) -> Connection | None:
         schema=found.schema or None,
         extra=extra,
         origin=f"Airflow connection {name!r}",
+        kind=found.conn_type or None,
     )
 
 

@@ -76,12 +76,14 @@ class ReadReport:
     """What the source tells about a reading, filled while it reads and stored in the manifest.
 
     `ordered_and_complete` is True only when every record from `cursor_from` on was read: the watermark then moves.
-    `gap` holds (from, to) in cursor values when the source's cap was hit before the watermark.
+    `gap` holds (from, to) in cursor values when the source's cap was hit before the watermark. `primary_key` is what a
+    source that reads tables was told of this one's, before the first batch; the pipeline file goes before it.
     """
 
     request: dict[str, Any] = field(default_factory=dict)
     ordered_and_complete: bool = False
     gap: tuple[Cursor, Cursor] | None = None
+    primary_key: tuple[str, ...] = ()
     retries: int = 0
     on_progress: Callable[[int], None] | None = None
 
@@ -94,6 +96,8 @@ class Source(Spec):
     yields_tables: ClassVar[bool] = False
     gives_files: ClassVar[bool] = False
     """Whether it yields whole files, of which each is loaded once, and no batches."""
+    # Whether the reading tells the tables' primary keys, so that a pipeline file need not.
+    finds_keys: ClassVar[bool] = False
 
     type: str
 
@@ -117,6 +121,11 @@ class Source(Spec):
         """
         del request, settings, known
         return {}
+
+    def resolved(self, settings: Settings) -> Source:
+        """Return the source with its streams by name, where the pipeline file has patterns that only the source's server can fill in."""
+        del settings
+        return self
 
     def effective_stream(self, stream: str) -> str | None:
         """Return what to read in the place of a configured stream once options are applied; None when it was not chosen.

@@ -9,6 +9,7 @@ from ducklift.sources.base import Source
 SOURCE_TYPES: dict[str, str] = {
     "bucket_files": "ducklift.sources.bucket_files:BucketFilesSource",
     "python": "ducklift.sources.python_function:PythonSource",
+    "sql_tables": "ducklift.sources.sql_tables:SqlTablesSource",
     "reddit": "ducklift.sources.reddit:RedditSource",
     "rest_api": "ducklift.sources.rest_api:RestApiSource",
 }
