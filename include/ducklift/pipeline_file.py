@@ -134,9 +134,7 @@ class Pipeline(Spec):
     def _nested_values_are_there(self) -> Pipeline:
         if self.source.yields_tables and self.format_of(None) != "parquet":
             kept = "child tables need JSON lines" if self.nested == "tables" else f"format {self.format!r} loses the types"
-            raise ValueError(
-                f"{kept}, and a source of type {self.source.type} keeps them: leave out nested and format, which is parquet then"
-            )
+            raise ValueError(f"{kept}, which {self.source.type} keeps by Parquet: leave out nested and format")
         if self.nested == "tables" and not self.format_of(None).startswith("jsonl"):
             raise ValueError(f"nested: tables needs lists and objects, which format {self.format!r} keeps as text: write format: jsonl.gz")
         return self

@@ -142,7 +142,7 @@ class ColumnTypes:
             return self._as_text(array.to_pylist())
         if kinds.is_list(kind) and kinds.is_null(kind.value_type):
             return array.cast(pa.list_(pa.bool_()))  # it has no values; any other list is wider
-        return array if _is_list(kind) or isinstance(kind, pa.ExtensionType) else self._as_json(array.to_pylist())
+        return array if _is_list(kind) or isinstance(kind, pa.BaseExtensionType) else self._as_json(array.to_pylist())
 
     def _as_json(self, values: Sequence[Any]) -> Any:
         import pyarrow as pa

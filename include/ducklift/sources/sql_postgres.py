@@ -59,7 +59,8 @@ def _batch(names: list[str], arrays: list[Any]) -> pa.RecordBatch:
 def _quote(name: str) -> str:
     from sqlalchemy.dialects.postgresql.base import PGDialect
 
-    return str(PGDialect().identifier_preparer.quote_identifier(name))
+    # With any style of parameters that has percent signs, those in names would be doubled.
+    return str(PGDialect(paramstyle="named").identifier_preparer.quote_identifier(name))  # type: ignore[no-untyped-call]
 
 
 def _from(selection: Selection, head: str) -> str:

@@ -119,4 +119,5 @@ def _compared(cursor: ColumnElement[Any], operator: str, value: Any, selection: 
             limit = func.strftime("%Y-%m-%d %H:%M:%f", bindparam(None, str(bound)))
             return or_(spelled.is_(None), spelled >= limit if operator == ">=" else spelled < limit)
     parameter: Any = bindparam(None, bound)
-    return cursor >= parameter if operator == ">=" else cursor < parameter
+    compared: ColumnElement[bool] = cursor >= parameter if operator == ">=" else cursor < parameter
+    return compared

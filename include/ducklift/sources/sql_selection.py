@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -102,14 +103,16 @@ def found_tables(engine: Engine, patterns: Sequence[str]) -> list[str]:
 def reflected(engine: Engine, stream: str, wanted: Wanted) -> Selection:
     """Return a table with its columns and primary key as the database tells them; raises `StreamRefused` when there is none."""
     from sqlalchemy import inspect
-    from sqlalchemy.exc import NoSuchTableError
+    from sqlalchemy.exc import NoSuchTableError, SAWarning
 
     schema, _, table = stream.rpartition(".")
     inspector = inspect(engine)
     try:
-        columns = [
-            Column(each["name"], each["type"], bool(each.get("nullable", True))) for each in inspector.get_columns(table, schema or None)
-        ]
+        with warnings.catch_warnings():
+            # A type that SQLAlchemy does not know comes as its text or as the driver gives it; that is all there is to say.
+            warnings.simplefilter("ignore", SAWarning)
+            told = inspector.get_columns(table, schema or None)
+        columns = [Column(each["name"], each["type"], bool(each.get("nullable", True))) for each in told]
         key = tuple(inspector.get_pk_constraint(table, schema or None).get("constrained_columns") or ())
     except NoSuchTableError:
         columns, key = [], ()

@@ -1,0 +1,90 @@
+"""A real MariaDB on loopback, from Debian's packages: made, started and removed by the test session."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ducklift.sandbox import keeper
+
+
+@dataclass(frozen=True)
+class MariadbServer:
+    """A running server with one database, `shop`, and a user who may read and write it."""
+
+    port: int
+    password: str
+
+    @property
+    def url(self) -> str:
+        return f"mysql+pymysql://reader:{self.password}@127.0.0.1:{self.port}/shop"
+
+    def sql(self, *statements: str, user: str = "reader", password: str | None = None, database: str | None = "shop") -> None:
+        """Run statements."""
+        with self.connection(user, self.password if password is None else password, database) as connection:
+            for statement in statements:
+                connection.cursor().execute(statement)
+            connection.commit()
+
+    def connection(self, user: str, password: str, database: str | None) -> Any:
+        import pymysql
+
+        return pymysql.connect(host="127.0.0.1", port=self.port, user=user, password=password, database=database, charset="utf8mb4")
+
+
+@contextmanager
+def running_mariadb() -> Iterator[MariadbServer]:
+    """Run a server in a temporary folder; it ends with the body, and with this process when that is killed."""
+    root = Path(tempfile.mkdtemp(prefix="ducklift-maria-"))
+    try:
+        as_user = []
+        if os.geteuid() == 0:
+            as_user = ["--user=nobody"]
+            shutil.chown(root, "nobody")
+        data, port, password = root / "data", _free_port(), secrets.token_hex(8)
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True}
+        made = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
+        subprocess.run([*made, *as_user], **quiet)
+        users = root / "users.sql"
+        names = ("reader@localhost", "reader@'127.0.0.1'")
+        granted = [line for name in names for line in (f"CREATE USER {name} IDENTIFIED BY '{password}';", f"GRANT ALL ON *.* TO {name};")]
+        users.write_text("\n".join(["CREATE DATABASE shop;", *granted, ""]))  # one statement a line, or the server reads the first alone
+        users.chmod(0o644)
+        place = [f"--datadir={data}", f"--socket={root / 'sock'}", f"--port={port}", "--bind-address=127.0.0.1", f"--init-file={users}"]
+        lean = ["--skip-log-bin", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M", f"--pid-file={root / 'pid'}"]
+        server = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
+        kept = [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), server, "--no-defaults", *place, *lean, *as_user]
+        with subprocess.Popen(
+            kept, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        ) as process:
+            seen = []
+            for line in process.stdout:
+                seen.append(line)
+                if "ready for connections" in line:
+                    break
+            assert process.poll() is None, "".join(seen)
+            try:
+                yield MariadbServer(port, password)
+            finally:
+                process.stdin.close()
+                process.stdout.close()
+                process.wait(30)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
