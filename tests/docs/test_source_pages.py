@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 from source_page import differences
 from typer.testing import CliRunner
 
 
-@pytest.mark.parametrize("page", ["python.md"])
+@pytest.mark.parametrize("page", ["python.md", "sql_tables.md"])
 def test_the_example_of_a_sources_page_answers_as_it_is_written(page, project, monkeypatch):
     from ducklift.cli.app import app
 
@@ -16,4 +18,8 @@ def test_the_example_of_a_sources_page_answers_as_it_is_written(page, project, m
     def call(*words: str) -> str:
         return CliRunner().invoke(app, list(words), prog_name="ducklift").output
 
-    assert differences(f"sources/{page}", project, call) == []
+    def in_the_database(script: str) -> None:
+        with sqlite3.connect(project / "shop.db") as database:
+            database.executescript(script)
+
+    assert differences(f"sources/{page}", project, call, in_the_database) == []

@@ -135,7 +135,7 @@ class SourceContract:
         cursor, value = trial.since.cursor, trial.since.value
         source, report = source_of(trial), ReadReport()
         newer = [record for record in records(read(source, settings)) if record.get(cursor) is not None and record[cursor] >= value]
-        found = records(read(source, settings, cursor_from=value, report=report))
+        found = records(read(source, settings, cursor_from=value, report=report, cursor=cursor))
 
         assert report.ordered_and_complete
         assert 0 < len(newer) < trial.rows  # the trial's own value splits its records
@@ -214,16 +214,21 @@ def source_of(trial: Trial, config: Mapping[str, Any] | None = None) -> Source:
     return source_class(str(config["type"])).model_validate(config)
 
 
-def request_for(source: Source, stream: str | None = None, cursor_from: Any = None) -> SliceRequest:
+def request_for(source: Source, stream: str | None = None, cursor_from: Any = None, cursor: str | None = None) -> SliceRequest:
     """Return the request of a first reading, or of one from a cursor on."""
-    return SliceRequest(stream or source.streams()[0], MOMENT, MOMENT, cursor_from, cursor_from)
+    return SliceRequest(stream or source.streams()[0], MOMENT, MOMENT, cursor_from, cursor_from, cursor=cursor)
 
 
 def read(
-    source: Source, settings: Settings, stream: str | None = None, cursor_from: Any = None, report: ReadReport | None = None
+    source: Source,
+    settings: Settings,
+    stream: str | None = None,
+    cursor_from: Any = None,
+    report: ReadReport | None = None,
+    cursor: str | None = None,
 ) -> list[Batch]:
     """Return all batches of one reading."""
-    return list(source.read(request_for(source, stream, cursor_from), settings, report or ReadReport()))
+    return list(source.read(request_for(source, stream, cursor_from, cursor), settings, report or ReadReport()))
 
 
 def records(batches: Iterable[Batch]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from source_contract import Since, SourceContract, Trial
 
 __all__ = ["mariadb", "postgres"]
 
-ROWS = 40_960
+ROWS = 10_240
 
 
 class _Tables(SourceContract):
@@ -18,10 +18,10 @@ class _Tables(SourceContract):
     def trial(self, request: pytest.FixtureRequest) -> Trial:
         database: Database = new_database(self.kind, request)
         database.sql("CREATE TABLE numbers (id int, changed int, filler varchar(300))", f"INSERT INTO numbers VALUES (0, 0, '{'x' * 250}')")
-        for step in range(12):
+        for step in range(10):
             database.sql(f"INSERT INTO numbers SELECT id + {2**step}, changed + {2**step}, filler FROM numbers")
         for step in range(1, 10):
-            database.sql(f"INSERT INTO numbers SELECT id + {4096 * step}, changed + {4096 * step}, filler FROM numbers WHERE id < 4096")
+            database.sql(f"INSERT INTO numbers SELECT id + {1024 * step}, changed + {1024 * step}, filler FROM numbers WHERE id < 1024")
         config = {"type": "sql_tables", "url": {"env": "SHOP_URL"}, "tables": ["numbers"]}
         return Trial(
             config=config,
@@ -34,19 +34,19 @@ class _Tables(SourceContract):
                 {**config, "url": {"env": "NO_SUCH_VARIABLE"}},
                 {**config, "tables": [], "queries": {"q": "SELECT nothing FROM numbers"}},
             ],
-            since=Since("changed", 30_000),
+            since=Since("changed", 8_000),
             pipeline={"incremental": {"cursor": "changed"}},
         )
 
 
 class TestSqlite(_Tables):
-    kind, largest_batch = "sqlite", 20_000
+    kind, largest_batch = "sqlite", 10_000
 
 
 class TestPostgres(_Tables):
-    kind, largest_batch = "postgres", ROWS - 1
+    kind, largest_batch = "postgres", ROWS
 
 
 @NEEDS_MARIADB
 class TestMariadb(_Tables):
-    kind, largest_batch = "mariadb", 20_000
+    kind, largest_batch = "mariadb", 10_000

@@ -187,7 +187,7 @@ def test_a_reading_sees_one_snapshot_however_long_it_takes(database: Database, t
 
 def test_a_server_that_fails_midway_lands_nothing(postgres_database: Database, tmp_path: Path):
     query = "SELECT 1 / (200000 - g) AS n, repeat('x', 200) AS filler FROM generate_series(1, 300000) g"
-    text = f"source: {{type: sql_tables, url: {{env: SHOP_URL}}, queries: {{n: \"{query}\"}}}}\ntable: shop.*\n"
+    text = f'source: {{type: sql_tables, url: {{env: SHOP_URL}}, queries: {{n: "{query}"}}}}\ntable: shop.*\n'
     project = project_of(postgres_database, tmp_path, text)
 
     summary = project.run("shop")

@@ -110,9 +110,7 @@ def compare(database: Database, project: Project, zoo: tuple[tuple[str, str, str
         project.query(f"SELECT {', '.join(f'CAST({name} AS VARCHAR)' for name in expected)} FROM shop.zoo WHERE id = {number}")[0]
         for number in (1, 2)
     )
-    found: dict[str, Any] = {
-        name: (types[name], expected[name][1], text) for name, text in zip(expected, row, strict=True)
-    }
+    found: dict[str, Any] = {name: (types[name], expected[name][1], text) for name, text in zip(expected, row, strict=True)}
     assert found == expected
     assert set(nothing) == {None}
 

@@ -42,11 +42,11 @@ def run(
     running it twice is a no-op, and --reextract replaces it.
     """
     from ducklift.cli.progress import shown_progress
-    from ducklift.pipeline import load_pipeline, run_pipeline
+    from ducklift.pipeline import load_pipeline, resolved, run_pipeline
 
     asked = _asked(start, end, reextract, full_refresh)
     settings = load_settings()
-    pipeline = load_pipeline(name, settings, overrides or ())
+    pipeline = resolved(load_pipeline(name, settings, overrides or ()), settings)
     if dry_run:
         _show_plans(pipeline, asked, settings, as_json)
         return

@@ -146,6 +146,11 @@ class SqlTablesSource(Source):
         stream = request.stream
         if self.effective_stream(stream) is None:
             raise ConfigurationError(f"{stream!r} is not a stream of this source; its streams are {', '.join(self.streams())}")
+        if is_pattern(stream) and stream not in self.queries:
+            raise ConfigurationError(
+                f"tables: {stream!r} stands for several tables, which `ducklift run` finds when it starts. A DAG's tasks are laid out "
+                "before that: list the tables there by name."
+            )
         report.request = {"tables": stream} if stream not in self.queries else {"query": stream}
         with self._reaching(settings, stream) as (url, _hidden):
             selection = self._selection(request, url)
