@@ -25,6 +25,7 @@ _TYPES = {
         "name your subreddits; keys stand in the connection reddit_default or in REDDIT_CLIENT_ID and …_SECRET",
     ),
     "rest_api": ("Records of a REST API", "put your API's base_url and resources in, see docs/sources/rest_api.md"),
+    "bucket_files": ("Files of a bucket", "put your bucket and path in, see docs/sources/bucket_files.md"),
     "python": ("Records of a function of our own", "write your function, see docs/sources/python.md"),
 }
 
