@@ -108,6 +108,19 @@ def test_secrets_of_connections_and_of_the_environment_are_masked(monkeypatch):
     assert redact("connection-secret-1 environment-secret-2 plain-region-3") == "*** *** plain-region-3"
 
 
+def test_a_secret_under_a_name_of_the_user_s_own_and_one_derived_from_it_are_masked(monkeypatch):
+    from airflow.sdk._shared.secrets_masker import redact
+
+    from ducklift.sources.secret_refs import SecretRef
+
+    monkeypatch.setenv("BIRDS_KEY", "found-by-the-source-4")
+    settings = airflow_settings()
+    SecretRef(env="BIRDS_KEY").find(settings)
+    settings.on_secret("given-by-a-server-5")
+
+    assert redact("found-by-the-source-4 given-by-a-server-5") == "*** ***"
+
+
 @pytest.mark.parametrize(
     "name", ["AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_SAS_TOKEN", "SFTP_PASSWORD"]
 )

@@ -6,6 +6,7 @@ import pytest
 from scripted_api import Says, birds, cursor, header_link, json_link, offset, page_number
 
 from ducklift.errors import ConfigurationError, ExtractionIncomplete, StreamRefused
+from ducklift.sources.json_answers import parsed
 
 BIRDS = birds(25)
 IN_BODY = {"type": "cursor", "cursor_path": "meta.next", "cursor_body_path": "page.after"}
@@ -116,6 +117,11 @@ def test_big_integers_lone_surrogates_and_a_byte_order_mark_survive(rest):
     rest.api.on("/birds", Says(raw=b'\xef\xbb\xbf[{"id": 123456789012345678901234, "name": "\\ud800", "share": 0.1}]'))
 
     assert rest("birds") == [{"id": 123456789012345678901234, "name": "\ud800", "share": 0.1}]
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**30, 123456789012345678])
+def test_no_integer_loses_a_digit(number):
+    assert parsed(f'{{"id": {number}, "text": "1234567890123456789"}}'.encode())["id"] == number
 
 
 def test_an_answer_in_another_encoding_is_read_by_it(rest):

@@ -187,6 +187,14 @@ def test_every_request_bears_the_credentials(rest, auth, sees):
     assert SECRET not in str(rest.report)
 
 
+def test_a_form_may_carry_a_secret_from_its_place(rest):
+    rest.environment = KEY
+    rest.api.on("/birds", BIRDS)
+    rest({"name": "birds", "endpoint": {"method": "POST", "data": {"user": "me", "password": {"env": "BIRDS_TOKEN"}}}})
+
+    assert rest.api.asked[0].form == {"user": "me", "password": SECRET}
+
+
 def test_a_connection_goes_before_the_environment_and_its_extra_may_hold_the_secret(rest):
     rest.environment = {"BIRDS_TOKEN": "of the environment"}
     rest.connection = Connection(login="me", password="of the connection", extra={"token": "of the extra"})
@@ -220,6 +228,8 @@ def test_missing_credentials_name_every_place_that_was_looked_at(rest):
         {"headers": {"X-Api-Key": SECRET}},
         {"defaults": {"endpoint": {"params": {"api_key": SECRET}}}},
         {"defaults": {"endpoint": {"params": {"access_token": SECRET}}}},
+        {"defaults": {"endpoint": {"method": "POST", "data": {"password": SECRET}}}},
+        {"defaults": {"endpoint": {"method": "POST", "json": {"login": {"password": SECRET}}}}},
     ],
     ids=str,
 )

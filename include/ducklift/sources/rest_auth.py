@@ -79,7 +79,8 @@ class Credentials:
     def _renew(self, auth: ClientCredentialsAuth) -> None:
         client_id, secret = self._plain(auth.client_id), self._secret(auth.client_secret)
         self._hidden.add_pair(client_id, secret)
-        form = {"grant_type": "client_credentials", **auth.access_token_request_data}
+        more = {name: self._plain(value) for name, value in auth.access_token_request_data.items()}
+        form = {"grant_type": "client_credentials", **more}
         headers: dict[str, str] = {}
         if auth.credentials_in == "header":
             headers["Authorization"] = _basic(client_id, secret)

@@ -54,7 +54,9 @@ class ClientCredentialsAuth(Spec):
     access_token_url: str
     client_id: str | SecretRef
     client_secret: SecretRef
-    access_token_request_data: dict[str, str] = Field(default_factory=dict, description="More fields of the request, such as scope.")
+    access_token_request_data: dict[str, str | SecretRef] = Field(
+        default_factory=dict, description="More fields of the request, such as scope."
+    )
     default_token_expiration_s: int = Field(default=3600, alias="default_token_expiration", gt=0)
     credentials_in: Literal["body", "header"] = "body"
 

@@ -24,15 +24,16 @@ _SECRET_NAME = re.compile(
 )
 
 
-def _no_secrets_written_out(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    for name, value in values.items():
-        plain = re.sub(r"[^a-z]", "", name.lower())
+def _no_secrets_written_out(values: Any) -> Any:
+    for name, value in values.items() if isinstance(values, Mapping) else ():
+        plain = re.sub(r"[^a-z]", "", str(name).lower())
         if isinstance(value, str) and value and "{" not in value and _SECRET_NAME.fullmatch(plain):
             raise ValueError(f"{name!r} looks like a secret, which never stands in a pipeline file: write {{env: NAME}}, or use auth")
+        _no_secrets_written_out(value)
     return values
 
 
-def _header_names(values: Mapping[str, Any]) -> Mapping[str, Any]:
+def _header_names(values: Mapping[str, Any]) -> Any:
     for name, value in values.items():
         if not _HEADER_NAME.fullmatch(name) or (isinstance(value, str) and not value.isprintable()):
             raise ValueError(f"{name!r} is not a header, or its value has line breaks")
@@ -109,7 +110,7 @@ class Endpoint(Spec):
     headers: dict[str, Header] = Field(default_factory=dict)
     params: dict[str, Parameter] = Field(default_factory=dict)
     body: dict[str, Any] | None = Field(default=None, alias="json")
-    data: dict[str, str] | None = Field(default=None, description="A body of form fields.")
+    data: dict[str, str | SecretRef] | None = Field(default=None, description="A body of form fields.")
     paginator: Paginator | None = None
     data_selector: JsonPath | None = None
     data_may_be_absent: bool = Field(default=False, description="An answer without the selected part is an empty page.")
@@ -118,7 +119,7 @@ class Endpoint(Spec):
     auth: Auth | None = None
 
     _headers = field_validator("headers")(_header_names)
-    _params = field_validator("params")(_no_secrets_written_out)
+    _params = field_validator("params", "body", "data")(_no_secrets_written_out)
 
     @model_validator(mode="after")
     def _consistent(self) -> Endpoint:

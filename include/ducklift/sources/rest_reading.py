@@ -130,13 +130,14 @@ class Reading:
 
         try:
             own = self._client.plain({**self._source.client.headers, **endpoint.headers})
+            form = self._client.plain(endpoint.data or {})
             return Ask(
                 url=urljoin(self._source.client.base_url, filled_path(resource.path, lookup).lstrip("/")),
                 method=endpoint.method,
                 params={**filled(self._client.plain(endpoint.params), lookup), **(self._window.params() if bounded else {})},
                 headers={name: str(value) for name, value in filled(own, lookup).items()},
                 body=None if endpoint.body is None else filled(endpoint.body, lookup),
-                form=None if endpoint.data is None else {name: str(value) for name, value in filled(endpoint.data, lookup).items()},
+                form=None if endpoint.data is None else {name: str(value) for name, value in filled(form, lookup).items()},
             )
         except ValueError as err:
             raise StreamRefused(self._request.stream, str(err), "Give incremental an initial value, or another placeholder.") from None
