@@ -1,16 +1,19 @@
-"""Run DAG `reddit` by Airflow itself, once for each request on standard input, and write what became of the runs as JSON.
+"""Run a DAG by Airflow itself, once for each request on standard input, and write what became of the runs as JSON.
 
-A program for the tests: `python run_dag.py <result file>`, in an Airflow home of its own. It does on purpose what tests cannot do in their
+A program for the tests: `python run_dag.py <result file> [DAG]`, in an Airflow home of its own; `advance_hours` in a request moves the
+sandbox's clock on first. It does on purpose what tests cannot do in their
 own process: make the metadata database, and let Airflow's task runner handle the tasks.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.asset import AssetEvent
@@ -22,9 +25,12 @@ from sqlalchemy import select
 DAGS = Path(__file__).parents[2] / "dags"
 
 
-def run_once(logical_date: str | None, form: dict[str, Any]) -> dict[str, Any]:
+def run_once(dag_id: str, logical_date: str | None, form: dict[str, Any], advance_hours: int = 0) -> dict[str, Any]:
     """Run the DAG with a logical date or without, and return its state and its tasks'."""
-    dag = DagBag(str(DAGS / "reddit.py")).dags["reddit"]
+    if advance_hours:
+        body = json.dumps({"hours": advance_hours}).encode()
+        urlopen(Request(f"{os.environ['praw_reddit_url']}/sandbox/advance", body, {"Content-Type": "application/json"})).close()
+    dag = DagBag(str(DAGS / f"{dag_id}.py")).dags[dag_id]
     for task in dag.tasks:
         task.retry_delay = timedelta(seconds=1)
     run = dag.test(logical_date=datetime.fromisoformat(logical_date) if logical_date else None, run_conf=form)
@@ -54,5 +60,6 @@ def asset_events() -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     initdb()
-    runs = [run_once(request["logical_date"], request["form"]) for request in json.load(sys.stdin)]
+    dag_id = sys.argv[2] if len(sys.argv) > 2 else "reddit"
+    runs = [run_once(dag_id, **request) for request in json.load(sys.stdin)]
     Path(sys.argv[1]).write_text(json.dumps({"runs": runs, "events": asset_events()}, default=str), "utf-8")
