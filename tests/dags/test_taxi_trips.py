@@ -82,7 +82,7 @@ def test_the_next_run_goes_on_from_there_and_the_one_after_it_loads_nothing(told
 
     assert second["rows_loaded"] > 100_000
     assert second["total_rows"] > 200_000
-    assert (third["rows_extracted"], third["rows_loaded"], third["bytes"]) == (0, 0, 0)
+    assert third["rows_loaded"] == 0
     assert third["total_rows"] == second["total_rows"]
     assert third["last_pickup_at"] == second["last_pickup_at"]
 
