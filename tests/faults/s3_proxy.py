@@ -8,6 +8,7 @@ import re
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,16 +52,21 @@ class Fault:
 
 @dataclass
 class Script:
-    """The faults to come and the requests that were made, as `METHOD path?query`."""
+    """The faults to come, the requests that were made, as `METHOD path?query`, and how many bytes of bodies went back, by path."""
 
     faults: list[Fault] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    fetched: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fault_for(self, method: str, path: str) -> Fault | None:
         with self._lock:
             self.requests.append(f"{method} {path}")
             return next((fault for fault in self.faults if fault.hits(method, path)), None)
+
+    def count(self, path: str, size_bytes: int) -> None:
+        with self._lock:
+            self.fetched[path.partition("?")[0]] += size_bytes
 
     @contextmanager
     def spoiling(self, *faults: Fault) -> Iterator[None]:
@@ -167,6 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
+            self.proxy.script.count(self.path, len(body))
             self.wfile.write(body if cut_at is None else body[:cut_at])
 
     def _cut(self) -> None:
