@@ -22,6 +22,7 @@ from airflow.utils.db import initdb
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
+REDDIT_URL = "praw_reddit_url"
 DAGS = Path(__file__).parents[2] / "dags"
 
 
@@ -29,7 +30,7 @@ def run_once(dag_id: str, logical_date: str | None, form: dict[str, Any], advanc
     """Run the DAG with a logical date or without, and return its state and its tasks'."""
     if advance_hours:
         body = json.dumps({"hours": advance_hours}).encode()
-        urlopen(Request(f"{os.environ['praw_reddit_url']}/sandbox/advance", body, {"Content-Type": "application/json"})).close()
+        urlopen(Request(f"{os.environ[REDDIT_URL]}/sandbox/advance", body, {"Content-Type": "application/json"})).close()
     dag = DagBag(str(DAGS / f"{dag_id}.py")).dags[dag_id]
     for task in dag.tasks:
         task.retry_delay = timedelta(seconds=1)
