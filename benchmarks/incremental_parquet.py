@@ -43,7 +43,8 @@ ROWS = """
         tpep_pickup_datetime + to_seconds(120 + hash(i) % 3000) AS tpep_dropoff_datetime, (hash(i + 1) % 6)::BIGINT AS passenger_count,
         (hash(i + 2) % 3000) / 100.0::DOUBLE AS trip_distance, 1::BIGINT AS RatecodeID, 'N' AS store_and_fwd_flag,
         (hash(i + 3) % 263)::INTEGER AS PULocationID, (hash(i + 4) % 263)::INTEGER AS DOLocationID,
-        (hash(i + 5) % 4)::BIGINT AS payment_type, (hash(i + 6) % 9000) / 100.0::DOUBLE AS fare_amount, (hash(i + 7) % 4)::DOUBLE AS extra, 0.5::DOUBLE AS mta_tax,
+        (hash(i + 5) % 4)::BIGINT AS payment_type, (hash(i + 6) % 9000) / 100.0::DOUBLE AS fare_amount,
+        (hash(i + 7) % 4)::DOUBLE AS extra, 0.5::DOUBLE AS mta_tax,
         (hash(i + 8) % 900) / 100.0::DOUBLE AS tip_amount, 0.0::DOUBLE AS tolls_amount, 1.0::DOUBLE AS improvement_surcharge,
         (hash(i + 9) % 9900) / 100.0::DOUBLE AS total_amount, 2.5::DOUBLE AS congestion_surcharge, 0.0::DOUBLE AS Airport_fee
     FROM range({rows}) AS t(i)

@@ -212,7 +212,7 @@ class Pipeline(Spec):
     def options_schema(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the fields of the trigger form: the source's, and where it can stop at a cursor, the day before which it stops."""
         fields = self.source.options_schema()
-        return {**({END: END_FIELD} if self.incremental and self.source.reads_windows() else {}), **fields}
+        return {**({END: END_FIELD} if self.incremental and self.source.stops_at_end() else {}), **fields}
 
     def with_options(self, options: Mapping[str, Any]) -> Pipeline:
         """Return the pipeline with trigger-form options applied, each checked again (they are hostile)."""

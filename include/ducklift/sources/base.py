@@ -161,6 +161,10 @@ class Source(Spec):
         """
         return False
 
+    def stops_at_end(self) -> bool:
+        """Return whether a reading stays before `cursor_to`, so that a person may choose where it ends."""
+        return self.reads_windows()
+
     def options_schema(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the JSON Schemas of what a person may choose at trigger time, by option name, each with its default."""
         return {}
