@@ -237,13 +237,20 @@ def _window(incremental: Incremental, run: Run, watermark: Cursor | None) -> dic
 
 def _end(incremental: Incremental, run: Run, watermark: Cursor | None) -> Cursor | None:
     """Return the cursor at which reading ends; `now` is the end of the run's slice, so that every try has the same."""
-    return _at(run.slice_end, incremental, watermark) if incremental.end == "now" else incremental.end
+    if isinstance(incremental.end, str):
+        _refuse_bare_numbers(incremental, watermark)
+    return cursor_at(run.slice_end, incremental.epoch) if incremental.end == "now" else incremental.end
 
 
 def _at(moment: datetime, incremental: Incremental, watermark: Cursor | None) -> Cursor:
+    _refuse_bare_numbers(incremental, watermark)
+    return cursor_at(moment, incremental.epoch)
+
+
+def _refuse_bare_numbers(incremental: Incremental, watermark: Cursor | None) -> None:
+    """Raise `ConfigurationError` where a moment is asked for, and the cursor is a number of which nobody knows what it counts."""
     if incremental.epoch is None and any(isinstance(one, int | float) for one in (watermark, incremental.initial, incremental.end)):
         raise ConfigurationError(
             f"The cursor {incremental.cursor!r} is a number, and an interval of time is asked for: say what it counts since 1970, "
             "for example incremental: {epoch: s} for seconds."
         )
-    return cursor_at(moment, incremental.epoch)

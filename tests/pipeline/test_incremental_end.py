@@ -120,8 +120,9 @@ def test_the_form_offers_an_end_only_where_it_can_be_kept(installation: Installa
         logbook(installation, bounded=False).with_options({"end": "2026-03-01"})
 
 
-def test_end_now_asks_what_a_number_counts(installation: Installation) -> None:
-    pipeline = logbook(installation, end="now", initial=5)
+@pytest.mark.parametrize("form", [{}, {"end": "2026-03-02"}], ids=["end: now", "the form's day"])
+def test_a_moment_asks_what_a_number_counts(installation: Installation, form: dict[str, Any]) -> None:
+    pipeline = logbook(installation, end=None if form else "now", initial=5)
 
     with pytest.raises(ConfigurationError, match="epoch"):
-        go(installation, pipeline, FIRST)
+        go(installation, pipeline.with_options(form), FIRST)
