@@ -157,6 +157,17 @@ def test_the_trigger_form_refuses(build, name, value):
         params[name] = value
 
 
+def test_a_reading_that_can_stop_offers_a_day_to_stop_before():
+    params = pipeline_dag("taxi_trips", schedule=None).params
+
+    assert params["end"] is None
+    params["end"] = "2026-01-31"
+    params.validate()
+    for hostile in ("now", "{{ ds }}", "2026-02-30"):
+        with pytest.raises(ParamValidationError):
+            params["end"] = hostile
+
+
 def test_jinja_in_a_form_field_is_never_evaluated(build):
     dag = build("python")
     task = dag.get_task("reddit_extraction")
