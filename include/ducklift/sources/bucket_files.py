@@ -74,6 +74,11 @@ class BucketFilesSource(Source):
         del stream
         return self.streams()[0]
 
+    def stops_at_end(self) -> bool:
+        """Return True for Parquet in place, the one kind of file that is read in part."""
+        parquet = self.format == "parquet" or (self.format == "auto" and self.path.endswith((".parquet", ".pq")))
+        return self.in_place and parquet
+
     def options_schema(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the fields of the trigger form that the pipeline file names under `source.form`."""
         fields: dict[str, dict[str, Any]] = {
