@@ -96,6 +96,7 @@ def test_a_run_reads_what_is_new_and_needed_and_an_idle_one_next_to_nothing(done
     assert later.fetched - idle.fetched < later.sizes[max(later.sizes)] + 2 * FOOTER_BYTES
 
 
+@pytest.mark.slow
 def test_the_table_is_rebuilt_from_the_manifests_and_the_objects_in_place(done: tuple[Settings, list[Done]]) -> None:
     settings = done[0]
 
