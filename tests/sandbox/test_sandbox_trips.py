@@ -160,3 +160,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(SandboxUnavailable, match="ducklift-sandbox-trips"):
         feed.publish()
+
+
+def test_a_flowing_clock_brings_out_its_files_when_it_is_asked(start: Callable[..., Sandbox]) -> None:
+    sandbox = start(trips=True)
+    folder = sandbox.s3_folder / BUCKET / PREFIX
+    sandbox._started.clock.after_advance = None  # as time flows: nobody moves it on
+    sandbox.advance(timedelta(days=2))
+    before = len(list(folder.iterdir()))
+
+    sandbox.catch_up()
+
+    assert len(list(folder.iterdir())) == before + 2
