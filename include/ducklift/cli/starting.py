@@ -26,6 +26,7 @@ _TYPES = {
     ),
     "rest_api": ("Records of a REST API", "put your API's base_url and resources in, see docs/sources/rest_api.md"),
     "bucket_files": ("Files of a bucket", "put your bucket and path in, see docs/sources/bucket_files.md"),
+    "sql_tables": ("Tables of a database", "name your tables; the URL stands in DATABASE_URL, see docs/sources/sql_tables.md"),
     "python": ("Records of a function of our own", "write your function, see docs/sources/python.md"),
 }
 
@@ -43,6 +44,8 @@ def init(
     files = [_shown(path, settings) for path in texts]
     test = next(file for file in files if Path(file).name == f"test_{name}.py")
     steps = [f"edit {files[-1]}: {_TYPES[source][1]}", f"ducklift validate {name}", f"ducklift run {name}", f"python -m pytest {test}"]
+    if (settings.project / "docs" / "dags.md").is_file():
+        steps.append("python -m ducklift.orchestration.dag_page, which puts the DAG into docs/dags.md")
     if as_json:
         print_json({"state": "created", "pipeline": name, "files": files, "next": steps})
         return
