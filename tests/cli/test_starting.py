@@ -115,22 +115,22 @@ def test_with_json_the_files_and_next_steps_are_told(ducklift):
 
 @pytest.mark.slow
 def test_in_a_clone_every_starter_passes_beside_the_project_s_own_dag_tests(tmp_path: Path):
-    for folder in ("include", "dags", "tests"):
+    for folder in ("include", "dags", "tests", "docs"):
         shutil.copytree(PROJECT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT / "pyproject.toml", tmp_path)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DUCKLIFT_")}
     environment["PYTHONPATH"] = str(tmp_path / "include")
     tests = []
     for source in _TYPES:
-        command = [sys.executable, "-m", "ducklift.cli.app"]
         code = (
             f"from ducklift.cli import main; import sys; sys.argv = ['ducklift', 'init', 'fresh_{source}', '--source', '{source}']; main()"
         )
-        subprocess.run([command[0], "-c", code], cwd=tmp_path, env=environment, check=True)
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
         tests.append(f"tests/dags/test_fresh_{source}.py")
-    structure = "tests/dags/test_dag_structure.py"
+    subprocess.run([sys.executable, "-m", "ducklift.orchestration.dag_page"], cwd=tmp_path, env=environment, check=True)
+    tests += ["tests/dags/test_dag_structure.py", "tests/docs/test_dag_page.py"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, structure],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
