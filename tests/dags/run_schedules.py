@@ -5,6 +5,8 @@ A program for the tests: `python run_schedules.py <result file>`, in an Airflow 
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
 import sys
 from datetime import UTC, datetime, timedelta
@@ -24,11 +26,17 @@ from airflow.models.dagrun import DagRun
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.task_state_store import TaskStateStoreModel
 from airflow.models.taskinstance import TaskInstance
+from airflow.models.trigger import Trigger
 from airflow.sdk.definitions.dag import _run_task
 from airflow.utils.db import initdb
 from airflow.utils.session import create_session
+from airflow.utils.sqlalchemy import prohibit_commit
 from airflow.utils.state import DagRunState, TaskInstanceState
 from sqlalchemy import select, update
+
+from ducklift.lake.filesystem import open_lake
+from ducklift.orchestration.arrivals import LandedObjects, Lookout
+from ducklift.settings import load_settings
 
 log = structlog.get_logger()
 
@@ -104,9 +112,11 @@ def waiting_for_retry(run: DagRun, session: Any, retried: set[str]) -> list[Task
 def told(run: DagRun) -> dict[str, Any]:
     in_order = sorted(run.get_task_instances(), key=lambda one: str(one.start_date or "never"))
     tasks = {one.task_id: {"state": str(one.state), "tries": one.try_number} for one in in_order}
+    mapped = {one.rendered_map_index: str(one.state) for one in in_order if one.task_id.endswith("_extraction")}
     delays = [one.next_retry_datetime() for one in run.get_task_instances() if one.state == TaskInstanceState.UP_FOR_RETRY]
     return {
         "run_id": run.run_id, "run_type": str(run.run_type), "partition": run.partition_key, "state": str(run.state), "tasks": tasks,
+        "mapped": mapped,
         "next_try": [moment.isoformat() for moment in delays],
     }  # fmt: skip
 
@@ -119,6 +129,42 @@ def followers(dags: dict[str, Any], dag_id: str) -> list[dict[str, Any]]:
     with create_session() as session:
         runs = list(session.scalars(select(DagRun.run_id).where(DagRun.dag_id == dag_id, DagRun.state == DagRunState.QUEUED)))
     return [drive(dags[dag_id], run_id) for run_id in runs]
+
+
+def announced(dags: dict[str, Any], dag_id: str) -> dict[str, Any]:
+    """Let the DAG's watcher, as Airflow keeps it, look once; announce what it found twice over, and run what Airflow starts for it."""
+    with create_session() as session:
+        (trigger,) = [one for one in session.scalars(select(Trigger)) if one.classpath.endswith("LandedObjects")]
+        number, kwargs = trigger.id, trigger.kwargs
+    event = asyncio.run(first_event(LandedObjects(**kwargs)))
+    for _ in range(2):
+        Trigger.submit_event(number, event)
+    scheduler = SchedulerJobRunner(Job(), num_runs=1)
+    with create_session() as session, prohibit_commit(session) as guard:
+        scheduler._create_dagruns_for_dags(guard, session)
+    with create_session() as session:
+        runs = list(session.scalars(select(DagRun.run_id).where(DagRun.dag_id == dag_id, DagRun.state == DagRunState.QUEUED)))
+    return {"keys": [told["key"] for told in event.payload["objects"]], "runs": [drive(dags[dag_id], run_id) for run_id in runs]}
+
+
+async def first_event(trigger: LandedObjects) -> Any:
+    async for event in trigger.run():
+        return event
+
+
+def arrivals(dags: dict[str, Any]) -> dict[str, Any]:
+    """Objects land, are announced and loaded; then one of them is changed and one is new."""
+    lake = open_lake(load_settings())
+    objects = {"a": b"id,n\n1,1\n", "b": b"id,n\n2,2\n", "cut": gzip.compress(b"id,n\n" + b"3,3\n" * 1000)[:-9]}
+    for name, data in objects.items():
+        lake.replace(f"incoming/{name}.csv" + (".gz" if name == "cut" else ""), data)
+    first = announced(dags, "drops")
+    lake.replace("incoming/b.csv", b"id,n\n2,20\n")
+    lake.replace("incoming/c.csv", b"id,n\n4,4\n")
+    second = announced(dags, "drops")
+    lake.delete("incoming/cut.csv.gz")
+    quiet = Lookout("drops", load_settings().lake_url, "incoming/*.csv*").look(load_settings(), 0.0)
+    return {"first": first, "second": second, "quiet": quiet}
 
 
 def kept_state() -> dict[str, Any]:
@@ -140,6 +186,7 @@ def main(result: Path) -> None:
     outcome["followers_anew"] = followers(dags, "counts")
     outcome["open"] = [drive(sightings, run_id) for run_id in backfill("sightings", 0, -1, JUST_ONCE)][-1:]
     outcome["broken"] = [drive(sightings, run_id) for run_id in backfill("sightings", 8, 8, JUST_ONCE)]
+    outcome["arrivals"] = arrivals(dags)
     outcome["state"] = kept_state()
     result.write_text(json.dumps(outcome, default=str), "utf-8")
 

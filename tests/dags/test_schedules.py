@@ -35,11 +35,19 @@ source: {type: python, function: "diary:counts"}
 table: nature.counts
 disposition: append
 """,
+    "drops": """\
+name: drops
+source: {type: bucket_files, buckets: ["{bucket}"], path: "incoming/*.csv*", form: [bucket, path]}
+table: nature.drops
+disposition: append
+columns: [{name: id, type: bigint}, {name: n, type: bigint}]
+""",
 }
 DAGS = """\
 from datetime import timedelta
 from airflow.sdk import CronPartitionTimetable, PartitionedAssetTimetable
 from ducklift.orchestration.dag import Budget, pipeline_dag, table_asset
+from ducklift.orchestration.arrivals import ObjectsLand
 
 sightings = pipeline_dag(
     "sightings",
@@ -50,6 +58,7 @@ sightings = pipeline_dag(
     notify="ducklift.orchestration.webhook.WebhookNotifier",
 )
 counts = pipeline_dag("counts", schedule=PartitionedAssetTimetable(assets=table_asset("nature.sightings")))
+drops = pipeline_dag("drops", schedule=ObjectsLand(every=timedelta(seconds=1)), retries=0)
 """
 
 
@@ -63,7 +72,7 @@ def told(sandbox, receiver, tmp_path_factory) -> dict[str, Any]:
         (folder / "dags").mkdir()
         (folder / "dags" / "schedules.py").write_text(DAGS.format(bucket=settings.lake_url), "utf-8")
         for name, text in PIPELINES.items():
-            (folder / "pipelines" / f"{name}.yaml").write_text(text, "utf-8")
+            (folder / "pipelines" / f"{name}.yaml").write_text(text.replace("{bucket}", settings.lake_url), "utf-8")
         put_marker(settings)
         environment = {
             **os.environ,
@@ -81,8 +90,16 @@ def told(sandbox, receiver, tmp_path_factory) -> dict[str, Any]:
         outcome = json.loads((folder / "told.json").read_text("utf-8"))
         with open_warehouse(settings, read_only=True) as warehouse:
             rows = warehouse.rows("select id, read from nature.sightings order by all")
+            dropped = warehouse.rows("select id, n from nature.drops order by all")
             counted = warehouse.rows("select day::varchar, hours, count(*) from nature.counts group by all order by all")
-        return {**outcome, "rows": rows, "counts": counted, "settings": settings, "log": finished.stdout + finished.stderr}
+        return {
+            **outcome,
+            "rows": rows,
+            "counts": counted,
+            "drops": dropped,
+            "settings": settings,
+            "log": finished.stdout + finished.stderr,
+        }
 
 
 def put_marker(settings: Any) -> None:
@@ -137,6 +154,27 @@ def test_partitions_start_the_dag_that_follows_once_for_each_day_with_its_interv
     assert all(run["state"] == "success" for run in told["followers_anew"])
     # The day that was read anew upstream was read anew here, in the place of what was there.
     assert told["counts"] == [(f"2026-01-0{day}", 24.0, 1) for day in (1, 2, 3, 4)]
+
+
+def test_objects_that_land_start_one_run_that_loads_each_by_itself_however_often_they_are_announced(told):
+    (run,) = told["arrivals"]["first"]["runs"]
+
+    bucket = told["settings"].lake_url
+    assert run["run_type"] == "asset_triggered"
+    assert {name.removeprefix(f"{bucket}/incoming/"): state for name, state in run["mapped"].items()} == {
+        "a.csv": "success",
+        "b.csv": "success",
+        "cut.csv.gz": "failed",
+    }
+    assert run["state"] == "failed"
+
+
+def test_a_watcher_that_starts_anew_announces_only_what_is_not_loaded_in_the_version_that_lies_there(told):
+    assert sorted(told["arrivals"]["first"]["keys"]) == ["incoming/a.csv", "incoming/b.csv", "incoming/cut.csv.gz"]
+    assert sorted(told["arrivals"]["second"]["keys"]) == ["incoming/b.csv", "incoming/c.csv", "incoming/cut.csv.gz"]
+    # The second announcement of the first objects reached the second run; it brought nothing.
+    assert told["drops"] == [(1, 1), (2, 2), (2, 20), (4, 4)]
+    assert told["arrivals"]["quiet"] == []
 
 
 def test_the_raw_files_lie_under_their_partition(told):

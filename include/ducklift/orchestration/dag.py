@@ -13,8 +13,9 @@ from typing import Any, cast
 
 from airflow.sdk import DAG, Asset, Param, task, task_group
 
-from ducklift.orchestration import tasks, waiting
+from ducklift.orchestration import arrivals, tasks, waiting
 from ducklift.orchestration.alerts import Notify, alerting
+from ducklift.orchestration.arrivals import ObjectsLand, Watched
 from ducklift.orchestration.partitions import REEXTRACT, is_partitioned
 from ducklift.pipeline import Pipeline, load_pipeline
 from ducklift.settings import Settings, load_settings
@@ -25,7 +26,7 @@ WAREHOUSE_POOL = "ducklift_warehouse"
 EXTRACTION_POOLS = {"reddit": "reddit_api"}
 FIRST_DAY = datetime(2020, 1, 1, tzinfo=UTC)
 GROUP = "stream"
-LABEL = "{{ stream_label(ti.map_index, params) }}"
+LABEL = "{{ stream_label(ti, params) }}"
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,16 @@ def pipeline_dag(
 
     The stream that fails ends red, the others land, and the run is red. Missed slices are not caught up with, and one run is active at a
     time, unless `dag_arguments` say otherwise; they go to Airflow's `DAG`, and their `default_args` over the ones made here. The trigger
-    form is the source's own. Each run first waits for the objects `wait_for` (templated S3 URLs), deferred. `notify` names who is told of a
-    failed run, and of one not done within `deadline`, see `ducklift.orchestration.alerts`.
+    form is the source's own. With `schedule=ObjectsLand(…)` the group is mapped over the objects that landed. Each run first waits,
+    deferred, for the objects `wait_for` (templated S3 URLs). `notify` names who is told of a failed run, and of one not done within
+    `deadline`, see `ducklift.orchestration.alerts`.
 
     Raises `ConfigurationError` when the pipeline file is not usable: Airflow shows it as the DAG file's import error.
     """
     settings = load_settings()
     pipeline = load_pipeline(name, settings)
+    watched = schedule.watched(pipeline) if isinstance(schedule, ObjectsLand) else None
+    label = partial(tasks.label_of_arrival if watched else tasks.label_of, pipeline)
     arguments = {
         "start_date": FIRST_DAY,
         "catchup": False,
@@ -89,11 +93,11 @@ def pipeline_dag(
         "params": form_of(pipeline, is_partitioned(schedule)),
         **alerting(notify, deadline, settings),
         **dag_arguments,
-        "user_defined_macros": {"stream_label": partial(tasks.label_of, pipeline), **dag_arguments.get("user_defined_macros", {})},
+        "user_defined_macros": {"stream_label": label, **dag_arguments.get("user_defined_macros", {})},
         "default_args": {**_retrying(retries), **dag_arguments.get("default_args", {})},
     }
-    with DAG(name, schedule=schedule, tags=[*tags], doc_md=doc_md, **arguments) as dag:
-        _streams(pipeline, upload_task_id(settings), budget)
+    with DAG(name, schedule=[watched.asset] if watched else schedule, tags=[*tags], doc_md=doc_md, **arguments) as dag:
+        _streams(pipeline, upload_task_id(settings), budget, watched)
         waiting.in_front_of(dag.task_group.children[GROUP], wait_for)
     return dag
 
@@ -144,14 +148,16 @@ def table_asset(name: str) -> Asset:
     return Asset(name=str(table), uri=f"x-ducklift://{table.dataset}/{table.table}")
 
 
-def _streams(pipeline: Pipeline, upload_id: str, budget: Budget) -> None:
-    """Wire the tasks of one stream, and map them over all of them."""
+def _streams(pipeline: Pipeline, upload_id: str, budget: Budget, watched: Watched | None) -> None:
+    """Wire the tasks of one stream, and map them over all of them, or over the objects that were announced to a run."""
     source, table = pipeline.source.type, asset_of(pipeline)
     to_warehouse = pipeline.target == "warehouse"
 
     @task(task_id=f"{source}_extraction", map_index_template=LABEL, **budget.of_extraction(source))
-    def extraction(stream: str, **context: Any) -> str:
+    def extraction(stream: Any, **context: Any) -> str:
         """Read one slice of the stream into the spool; the result is the package's path."""
+        if watched is not None:
+            return tasks.extract_arrival(watched, stream, context)
         return tasks.extract_stream(pipeline, stream, context)
 
     @task(task_id=upload_id, map_index_template=LABEL, outlets=[] if to_warehouse else [table])
@@ -166,8 +172,20 @@ def _streams(pipeline: Pipeline, upload_id: str, budget: Budget) -> None:
 
     # With a prefix, the tasks' ids would be stream.reddit_extraction and so on.
     @task_group(group_id=GROUP, prefix_group_id=False)
-    def one_stream(stream: str) -> Any:
+    def one_stream(stream: Any) -> Any:
         landed: Any = lake_upload(cast(Any, extraction(stream)))
         return duckdb_load(landed) if to_warehouse else landed
 
-    one_stream.expand(stream=list(pipeline.streams()))
+    one_stream.expand(stream=_arrivals(watched) if watched else list(pipeline.streams()))
+
+
+def _arrivals(watched: Watched) -> Any:
+    """Return the task that tells what a run is to load."""
+
+    @task(task_id=arrivals.TASK_ID, multiple_outputs=False)
+    def announced(**context: Any) -> list[dict[str, Any]]:
+        """Tell the objects that were announced to this run, or the configured stream when it was started by hand."""
+        with tasks.terminal_errors_fail():
+            return watched.announced(context)
+
+    return announced()

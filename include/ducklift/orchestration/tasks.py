@@ -15,6 +15,8 @@ from airflow.sdk import RetryAction, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from ducklift.errors import ConfigurationError, SliceNotOver, SourceThrottled, Terminal
+from ducklift.orchestration.arrivals import TASK_ID as ARRIVALS
+from ducklift.orchestration.arrivals import Watched, run_for
 from ducklift.orchestration.connections import airflow_settings
 from ducklift.orchestration.kept_state import mirror_load, slice_notes
 from ducklift.orchestration.partitions import REEXTRACT, Context, run_of
@@ -68,13 +70,30 @@ def chosen_stream(pipeline: Pipeline, stream: str, params: Mapping[str, Any]) ->
     return chosen, chosen.source.effective_stream(stream)
 
 
-def label_of(pipeline: Pipeline, map_index: int, params: Mapping[str, Any]) -> str:
+def label_of(pipeline: Pipeline, task_instance: Any, params: Mapping[str, Any]) -> str:
     """Return what Airflow's grid shows for a mapped task: the stream that it really reads."""
-    stream = pipeline.streams()[map_index]
+    stream: str = pipeline.streams()[task_instance.map_index]
     try:
         return chosen_stream(pipeline, stream, params)[1] or stream
     except ConfigurationError:
         return stream
+
+
+def label_of_arrival(pipeline: Pipeline, task_instance: Any, params: Mapping[str, Any]) -> str:
+    """Return what Airflow's grid shows for a task that is mapped over objects that landed: the object."""
+    told = task_instance.xcom_pull(task_ids=ARRIVALS)[task_instance.map_index]
+    return str(told["stream"]) if "key" in told else label_of(pipeline, task_instance, params)
+
+
+def extract_arrival(watched: Watched, told: Mapping[str, Any], context: Context) -> str:
+    """Extract one object that landed, or the configured stream for a run that was started by hand."""
+    if "key" not in told:
+        return extract_stream(watched.pipeline, told["stream"], context)
+    with terminal_errors_fail():
+        params = watched.options_for(told, context.get("params") or {})
+        chosen, _ = chosen_stream(watched.pipeline, watched.pipeline.streams()[0], params)
+        notes = slice_notes(context)
+        return extract(chosen, chosen.streams()[0], run_for(told, context), airflow_settings(), notes.progress, notes.slice)
 
 
 def extract_stream(pipeline: Pipeline, stream: str, context: Context) -> str:
