@@ -32,6 +32,13 @@ _READING = {
     "parquet": "read_parquet('FILE')",
 }
 
+# What Ducklift's own writer notes of such rows, by format.
+_OF_TYPE = {"BIGINT": "integer", "VARCHAR": "text", "DOUBLE": "float", "BOOLEAN": "boolean", "TIMESTAMP WITH TIME ZONE": "zoned_timestamp"}
+_KINDS = {
+    "jsonl": {name: (_OF_TYPE[type_],) for name, type_ in COLUMNS.items()},
+    "csv": {name: (_OF_TYPE[type_],) for name, type_ in COLUMNS.items() if type_ in ("BIGINT", "DOUBLE", "BOOLEAN")},
+}
+
 
 def _settings(folder: Path) -> Settings:
     chosen = {name: value for name, value in os.environ.items() if name.startswith("DUCKLIFT_")}
@@ -73,6 +80,7 @@ def land(folder: Path, file: Path, kind: str, rows: int, disposition: str, load_
         rows=rows,
         size_bytes=size,
         fields=tuple(COLUMNS),
+        value_kinds=_KINDS.get(kind.partition(".")[0], {}),
         extracted_at=now,
         extractor="benchmark",
     )

@@ -158,6 +158,7 @@ def _manifest(
         files=tuple(writer.files),
         fields=writer.fields,
         field_types=dict(writer.field_types),
+        value_kinds=dict(writer.value_kinds),
         rows=writer.rows,
         size_bytes=sum(file.size_bytes for file in writer.files),
         extracted_at=extracted_at,

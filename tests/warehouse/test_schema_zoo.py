@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from math import inf, isfinite, isnan
 from typing import Any
 
 import pytest
@@ -25,6 +26,11 @@ NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 LOCAL_NOON = NOON.replace(tzinfo=None)
 
 
+@pytest.fixture(autouse=True, params=[True, False], ids=["kinds told", "kinds not told"])
+def _tells_kinds(ground: Ground, request: pytest.FixtureRequest) -> None:
+    ground.tells_kinds = request.param
+
+
 def records(*values: Any) -> list[dict[str, Any]]:
     return [{"x": value} for value in values]
 
@@ -37,11 +43,16 @@ def values(trial: Trial, column: str = "x") -> list[Any]:
 INFERRED: list[tuple[list[Any], str, list[Any]]] = [
     ([1, -2], "BIGINT", [1, -2]),
     ([1, 2.5], "DOUBLE", [1.0, 2.5]),
-    ([2**63], "HUGEINT", [2**63]),
-    ([BIG, 1], "HUGEINT", [BIG, 1]),
+    ([2**63], "DECIMAL(38,0)", [2**63]),
+    ([BIG, 1], "DECIMAL(38,0)", [BIG, 1]),
+    ([10**38 - 1, 1 - 10**38], "DECIMAL(38,0)", [10**38 - 1, 1 - 10**38]),
+    ([10**38], "VARCHAR", [str(10**38)]),
     ([10**40], "VARCHAR", [str(10**40)]),
     ([2**53 + 1, 0.5], "VARCHAR", [str(2**53 + 1), "0.5"]),
     ([1e300], "DOUBLE", [1e300]),
+    ([1, float("inf"), None, -float("inf")], "DOUBLE", [1.0, float("inf"), None, -float("inf")]),
+    ([float("inf"), "a", True], "VARCHAR", ["Infinity", "a", "true"]),
+    ([{"a": [float("inf"), None]}], "JSON", ['{"a":["Infinity",null]}']),
     ([True, None, False], "BOOLEAN", [True, None, False]),
     ([True, 1], "VARCHAR", ["true", "1"]),
     (["1", "2"], "VARCHAR", ["1", "2"]),
@@ -76,8 +87,9 @@ def test_a_new_column_takes_the_narrowest_type_that_keeps_every_value(
 
 
 WIDENED: list[tuple[Any, Any, str, list[Any]]] = [
-    (1, 2**63, "HUGEINT", [1, 2**63]),
+    (1, 2**63, "DECIMAL(38,0)", [1, 2**63]),
     (1, 1.5, "DOUBLE", [1.0, 1.5]),
+    (1, float("inf"), "DOUBLE", [1.0, float("inf")]),
     (1, 1e300, "DOUBLE", [1.0, 1e300]),
     ("2024-01-01", "2024-01-01T12:00:00", "TIMESTAMP", [LOCAL_NOON.replace(hour=0), LOCAL_NOON]),
     ("2024-01-01", "2024-01-01T12:00:00Z", ZONED, [datetime(2024, 1, 1, tzinfo=UTC), NOON]),
@@ -102,6 +114,9 @@ FITTING: list[tuple[Any, Any, Any]] = [
     (1, 2.0, 2),
     (1, "2", 2),
     (1.5, 2, 2.0),
+    (1.5, -float("inf"), -float("inf")),
+    (BIG, 10**37 + 1, 10**37 + 1),
+    (BIG, "7", 7),
     ("a", 1, "1"),
     ("a", True, "true"),
     ("a", {"b": 1}, '{"b":1}'),
@@ -162,7 +177,7 @@ def test_a_value_of_another_kind_goes_to_a_variant_beside_its_column(
 
 
 @given(batches=st.lists(st.lists(st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False),
+    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
     st.sampled_from(["007", "2024-01-01", "2024-01-01T12:00:00Z", "1.5", "true", "null", "NaN", " 1", "1e5", "-0"]),
     st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=2), st.booleans(), max_size=2),
@@ -185,6 +200,10 @@ def test_every_value_can_be_read_back_whatever_came_before_it(ground: Ground, ba
 
 def faithful(original: Any, stored: Any) -> bool:
     """Return whether a stored value is the original one, be it as a value or as its text."""
+    if isinstance(stored, float) and isnan(stored):
+        return original == "NaN" or isnan(original)
+    if isinstance(original, float) and not isfinite(original):
+        return str(stored).strip('"') == {inf: "Infinity", -inf: "-Infinity"}.get(original, "NaN") or stored == original
     if isinstance(original, str) and isinstance(stored, datetime | date):
         moment = datetime.fromisoformat(original)
         return stored == moment.date() if type(stored) is date else stored.replace(tzinfo=None) == moment.replace(tzinfo=None)
@@ -200,6 +219,20 @@ def read(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+@pytest.mark.parametrize("values_given", [[1.5, float("nan")], [float("nan"), 1], [float("nan"), None]])
+def test_nan_arrives_as_nan_in_a_column_of_doubles(ground: Ground, values_given: list[Any]) -> None:
+    trial = ground.table(columns=[{"name": "x", "type": "double"}])
+    trial.load(records(2.5))
+    inferred = ground.table()
+    inferred.load(records(7.0, *values_given))
+
+    trial.load(records(*values_given))
+
+    assert [str(value) for value in values(trial)[1:]] == [str(float(v)) if v is not None else "None" for v in values_given]
+    assert inferred.types() == {"x": "DOUBLE"}
+    assert [str(value) for value in values(inferred)[1:]] == [str(value) for value in values(trial)[1:]]
 
 
 NAMES: list[tuple[list[str], list[str]]] = [
@@ -444,7 +477,7 @@ TABULAR: list[tuple[list[Any], str, str, list[Any]]] = [
     (["a\r\nb", 'say "hi", please'], "VARCHAR", "VARCHAR", ["a\r\nb", 'say "hi", please']),
     (["=1+1", "NULL", "null"], "VARCHAR", "VARCHAR", ["=1+1", "NULL", "null"]),
     ([1, "a"], "VARCHAR", "VARCHAR", ["1", "a"]),
-    ([float("nan"), float("inf"), 1.5], "VARCHAR", "DOUBLE", []),
+    ([float("nan"), float("inf"), 1.5], "DOUBLE", "DOUBLE", []),
 ]
 
 
@@ -496,6 +529,17 @@ def test_a_bad_value_in_csv_or_parquet_is_quarantined_with_its_line(ground: Grou
     assert (told.rows_inserted, told.rows_quarantined) == (1, 1)
     [(line, reason, record)] = trial.quarantine()
     assert (line, reason, json.loads(record)) == (2, "column x: not a bigint: many", {"x": "many", "y": "b"})
+
+
+@pytest.mark.parametrize("names", [("x", "y"), ("file_row_number", "filename")])
+def test_a_bad_value_in_a_later_parquet_file_is_quarantined_with_its_own_line(ground: Ground, names: tuple[str, str]) -> None:
+    trial = ground.table(columns=[{"name": names[0], "type": "bigint"}])
+    first, later = ([{names[0]: "1", names[1]: "a"}] * 3, [{names[0]: "2", "z": 1}, {names[0]: "many"}])
+
+    told = trial.load_spooled([first, later], format="parquet")
+
+    assert (told.files, told.rows_inserted, told.rows_quarantined) == (2, 4, 1)
+    assert [line for line, _, _ in trial.quarantine()] == [2]
 
 
 def test_nested_values_of_parquet_are_json(ground: Ground) -> None:

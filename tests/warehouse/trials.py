@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ducklift.lake.filesystem import open_lake
+from ducklift.lake.kinds import FieldKinds
 from ducklift.lake.layout import DEFAULT_LAYOUT, manifest_key
 from ducklift.lake.manifest import Manifest, RawFile, Slice, sha256_of
 from ducklift.lake.privacy import Privacy
@@ -35,12 +36,16 @@ LINEAGE = "_load_id, _loaded_at, _extracted_at, _source_file"
 
 @dataclass
 class Ground:
-    """Where tables are tried; each trial has a table of its own, so that one connection serves them all."""
+    """Where tables are tried; each trial has a table of its own, so that one connection serves them all.
+
+    `tells_kinds` says whether manifests tell what kinds of values there are, as those of other writers do not.
+    """
 
     warehouse: Warehouse
     lake: Store
     settings: Settings
     numbers: Iterator[int] = field(default_factory=itertools.count)
+    tells_kinds: bool = True
 
     def table(self, **spec: Any) -> Trial:
         """Return a table that nothing was loaded into yet."""
@@ -65,7 +70,10 @@ class Trial:
             return self.load_spooled([records], number, format, **facts)
         data = b"".join(LineEncoder().lines(records))
         fields = tuple(dict.fromkeys(name for record in records for name in record))
-        return self.load_bytes(data, len(records), number, fields=fields, **facts)
+        kinds = FieldKinds()
+        kinds.note(records)
+        told = {"value_kinds": kinds.known} if self.ground.tells_kinds else {}
+        return self.load_bytes(data, len(records), number, fields=fields, **told, **facts)
 
     def load_bytes(self, data: bytes, rows: int, number: int | None = None, **facts: Any) -> LoadSummary:
         """Load a file of these bytes."""
@@ -88,6 +96,8 @@ class Trial:
                 writer.write(batch)
             files = writer.close()
             more = {"format": format, "fields": writer.fields, "field_types": dict(writer.field_types)}
+            if ground.tells_kinds:
+                more["value_kinds"] = dict(writer.value_kinds)
             package = writer.finish(self._manifest(files, load_id, more))
         for file in files:
             spool.put_into(ground.lake, package, file)

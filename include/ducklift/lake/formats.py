@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ducklift.batches import Batch
 from ducklift.lake.columns import ColumnTypes
 from ducklift.lake.hashed_file import HashedFile
+from ducklift.lake.kinds import FieldKinds, kinds_of_arrow
 from ducklift.lake.manifest import RawFile
 from ducklift.lake.records import LineEncoder
 
@@ -72,6 +73,7 @@ class Encoder(ABC):
         kind, _, self.compression = extension.partition(".")
         self.kind = kind
         self.lines = LineEncoder()
+        self.kinds = FieldKinds()
 
     @property
     def surrogates_replaced(self) -> int:
@@ -82,6 +84,11 @@ class Encoder(ABC):
     def field_types(self) -> Mapping[str, str]:
         """Return the Arrow types of the fields, where the format has types."""
         return {}
+
+    @property
+    def value_kinds(self) -> Mapping[str, tuple[str, ...]]:
+        """Return what kinds of values the fields had, where the format has no types."""
+        return self.kinds.known
 
     @abstractmethod
     def pieces(self, batch: Batch) -> Iterator[Any]:
@@ -105,11 +112,12 @@ class JsonLines(Encoder):
     def pieces(self, batch: Batch) -> Iterator[list[bytes]]:
         """Yield the batch's lines."""
         if isinstance(batch, list):
-            yield self.lines.lines(batch)
+            yield self.lines.lines(batch, self.kinds.note(batch))
             return
         for part in batch.to_batches(max_chunksize=PIECE_ROWS):
             if part.num_rows:
-                yield self.lines.lines(part.to_pylist())
+                records = part.to_pylist()
+                yield self.lines.lines(records, self.kinds.note(records))
 
     def open(self, path: Path, open_files: int) -> OpenFile:
         """Start a file."""
@@ -135,6 +143,11 @@ class Columnar(Encoder):
     def field_types(self) -> Mapping[str, str]:
         """Return the Arrow types of the fields that had a value."""
         return self.types.known if self.kind == "parquet" else {}
+
+    @property
+    def value_kinds(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the kinds of values of CSV's numbers and booleans; its texts may look like anything."""
+        return kinds_of_arrow(self.types.known) if self.kind == "csv" else {}
 
     def pieces(self, batch: Batch) -> Iterator[pa.Table]:
         """Yield the batch as tables that all have the load's fields known so far."""

@@ -78,9 +78,9 @@ class Manifest(Spec):
     """The content of `raw/<dataset>/<table>/_loads/<load_id>.json`.
 
     `read` says how files are read that a source gave whole. `fields` are the top-level fields that any record had, in the order they
-    came; `field_types` their Arrow types where the format has types (Parquet). `supersedes` names loads whose place this one takes,
-    `replaces_stream` says that it takes that of all earlier ones of its stream. `greatest_cursor` is the latest cursor of its records.
-    `airflow` holds DAG, run and try when there are such.
+    came; `field_types` their Arrow types where the format has types (Parquet), `value_kinds` what was seen of their values where it has
+    none (`ducklift.lake.kinds`). `supersedes` names loads whose place this one takes, `replaces_stream` says that it takes that of all
+    earlier ones of its stream. `greatest_cursor` is the latest cursor of its records. `airflow` holds DAG, run and try when there are such.
     """
 
     manifest_version: int = MANIFEST_VERSION
@@ -95,6 +95,7 @@ class Manifest(Spec):
     files: tuple[RawFile, ...]
     fields: tuple[str, ...] = ()
     field_types: dict[str, str] = Field(default_factory=dict)
+    value_kinds: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     rows: int
     size_bytes: int
     extracted_at: datetime

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 from uuid import UUID
 
@@ -24,19 +25,29 @@ class LineEncoder:
     def __init__(self) -> None:
         self.surrogates_replaced = 0
 
-    def lines(self, records: Iterable[Record]) -> list[bytes]:
-        """Return one line per record, each with its line feed."""
+    def lines(self, records: Sequence[Record], look_for_nan: bool = True) -> list[bytes]:
+        """Return one line per record, each with its line feed.
+
+        NaN and the infinities become the texts `NaN`, `Infinity` and `-Infinity`, which a load takes for what they were. The caller may say
+        that there are none.
+        """
         try:
-            return [orjson.dumps(record, _plain, _LINE) for record in records]
+            found = [orjson.dumps(record, _plain, _LINE) for record in records]
         except TypeError:
-            return [self._line(record) for record in records]
+            return [self._line(worded(record)) for record in records]
+        if look_for_nan:
+            for place, line in enumerate(found):
+                # orjson writes them as null: a line without one has none of them.
+                if b"null" in line and (told := worded(records[place])) is not records[place]:
+                    found[place] = self._line(told)
+        return found
 
     def _line(self, record: Record) -> bytes:
         try:
             return orjson.dumps(record, _plain, _LINE)
         except TypeError:
             # orjson refuses lone surrogates and integers beyond 64 bits; both are rare enough for the slow way.
-            return self.mended(_slowly(record)).encode() + b"\n"
+            return self.mended(_slowly(worded(record))).encode() + b"\n"
 
     def mended(self, text: str) -> str:
         """Return `text` with each lone surrogate replaced, and count them."""
@@ -46,6 +57,7 @@ class LineEncoder:
 
     def json(self, value: Any) -> str:
         """Return a value as JSON."""
+        value = worded(value)
         try:
             return orjson.dumps(value, _plain).decode()
         except TypeError:
@@ -64,9 +76,23 @@ def without_surrogates(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def worded(value: Any) -> Any:
+    """Return a value with NaN and the infinities in it as words; the value itself, where there are none."""
+    if isinstance(value, float):
+        return value if isfinite(value) else "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        told = {name: worded(inner) for name, inner in value.items()}
+        return told if any(told[name] is not inner for name, inner in value.items()) else value
+    if isinstance(value, list | tuple):
+        items = [worded(inner) for inner in value]
+        return items if any(item is not inner for item, inner in zip(items, value, strict=True)) else value
+    return value
+
+
 def _cell(value: Any) -> str:
-    if isinstance(value, float) and not isinstance(value, bool):
+    if isinstance(value, float):
         return repr(value)
+    value = worded(value)
     try:
         text = orjson.dumps(value, _plain).decode()
     except TypeError:
@@ -96,5 +122,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, set | frozenset | tuple):
         return sorted(value, key=repr) if not isinstance(value, tuple) else list(value)
     if callable(as_python := getattr(value, "tolist", None)):
-        return as_python()  # the numbers and arrays of numpy, and what is made like them
+        return worded(as_python())  # the numbers and arrays of numpy, and what is made like them
     raise TypeError(f"it holds a {type(value).__name__}")

@@ -85,6 +85,11 @@ class SpoolWriter:
         return self._encoder.field_types
 
     @property
+    def value_kinds(self) -> Mapping[str, tuple[str, ...]]:
+        """Return what kinds of values the fields had, as far as that is known of all records."""
+        return self._encoder.value_kinds
+
+    @property
     def surrogates_replaced(self) -> int:
         """Return how many lone surrogates became U+FFFD so far."""
         return self._encoder.surrogates_replaced
@@ -150,6 +155,7 @@ class SpoolWriter:
     def write_lines(self, lines: list[bytes], fields: Iterable[str]) -> None:
         """Append records that are JSON lines already, byte for byte; for `jsonl` formats and layouts without dates of records."""
         self._fields.update(dict.fromkeys(fields))
+        self._encoder.kinds.forget()
         with self._no_space_named():
             self._write_piece((), lines)
         self.rows += len(lines)

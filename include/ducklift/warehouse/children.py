@@ -143,7 +143,7 @@ class _Family:
         table = f"temp.elements_{self.count}"
         relation = reader.whole(self.warehouse, [name])
         below = quote_literal(pointer_of(parts_of(name)) + "/")
-        self.warehouse.connection.execute(f"""
+        self.warehouse.run(f"""
             CREATE OR REPLACE TEMPORARY TABLE {table} AS
             SELECT row_number() OVER () AS position, root, parent_path, parent_path || {below} || place AS path, place, filename,
                 CASE WHEN (element::VARCHAR)[1] = '{{' THEN element
@@ -177,7 +177,7 @@ def make_children(warehouse: Warehouse, children: Sequence[Child], load_id: str,
     for child in children:
         apply_plan(warehouse, child.plan, load_id, now)
         if child.is_new:
-            warehouse.connection.execute(
+            warehouse.run(
                 'INSERT INTO _ducklift.schema_changes (dataset, "table", "column", change, field, load_id, changed_at) '
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [child.owner.dataset, child.owner.table, child.plan.spec.name.table, CHILD_TABLE_ADDED, child.field, load_id, now],
@@ -192,20 +192,20 @@ def bring_in_children(warehouse: Warehouse, landing: Landing, children: Sequence
     parents = f"SELECT _position AS root, {landing.row_key} AS root_key FROM {STAGED}" if children else ""
     for child in children:
         columns = "".join(f"s.{name}, " for name in child.plan.data_columns)
-        warehouse.connection.execute(f"""
+        warehouse.run(f"""
             INSERT INTO {quote_table(child.plan.spec.name)} BY NAME
             SELECT {columns} CASE WHEN parent_path = '' THEN root_key ELSE md5(root_key || parent_path) END AS _parent_key,
                 place AS _index, md5(root_key || path) AS _row_key, {landing.origin()}
             FROM {child.staged} AS s JOIN {child.elements} AS e ON e.position = s._position JOIN ({parents}) AS p ON p.root = e.root
         """)
     for child in children:
-        warehouse.connection.execute(f"DROP TABLE {child.staged}; DROP TABLE {child.elements}")
+        warehouse.run(f"DROP TABLE {child.staged}; DROP TABLE {child.elements}")
 
 
 def remove_orphans(warehouse: Warehouse, table: TableName) -> None:
     """Delete the rows of child tables whose parent row is gone, or there in another version."""
     for owner, child in family(warehouse, table):
-        warehouse.connection.execute(
+        warehouse.run(
             f"DELETE FROM {quote_table(child)} AS c WHERE NOT EXISTS "
             f"(SELECT 1 FROM {quote_table(owner)} AS p WHERE p._row_key = c._parent_key AND p._load_id = c._load_id)"
         )

@@ -74,16 +74,17 @@ def conversion(text: str, type_: str, declared: bool = True) -> Conversion:
         integral = f"regexp_matches({text}, '[.eE]') AND TRY_CAST({text} AS DOUBLE) = CAST({cast} AS DOUBLE)"
         return Conversion(cast, f"{cast} IS NULL OR (CAST({cast} AS VARCHAR) <> {text} AND NOT coalesce({integral}, false))")
     if type_ in ("DOUBLE", "FLOAT"):
-        inexact = f"abs({cast}) >= {EXACT_IN_DOUBLE} AND NOT regexp_matches({text}, '[.eEinf]')"
+        inexact = f"abs({cast}) >= {EXACT_IN_DOUBLE} AND NOT regexp_matches({text}, '[.eEinfN]')"
         return Conversion(cast, f"{cast} IS NULL OR ({inexact}) OR regexp_matches({text}, '^[+-]?0[0-9]')")
     if type_.startswith("DECIMAL"):
         scale = type_.partition(",")[2].rstrip(")") or "0"
         rounded = f"regexp_matches({text}, '^[^eE]*\\.\\d{{{scale}}}\\d*[1-9]\\d*$')"
-        return Conversion(cast, f"{cast} IS NULL OR {rounded} OR TRY_CAST({text} AS DOUBLE) IS DISTINCT FROM CAST({cast} AS DOUBLE)")
+        # Long integers that are the same as texts may still differ as doubles.
+        other = f"CAST({cast} AS VARCHAR) <> {text} AND TRY_CAST({text} AS DOUBLE) IS DISTINCT FROM CAST({cast} AS DOUBLE)"
+        return Conversion(cast, f"{cast} IS NULL OR {rounded} OR ({other})")
     if type_ == "TIMESTAMP WITH TIME ZONE":
         number = f"TRY_CAST({text} AS DOUBLE)"
-        epoch = f"to_timestamp(CASE WHEN {number} BETWEEN {_EARLIEST_S} AND {_LATEST_S} THEN {number} END)"
-        value = f"CASE WHEN {number} IS NULL THEN TRY_CAST({text} AS TIMESTAMPTZ) ELSE {epoch} END"
+        value = f"CASE WHEN {number} IS NULL THEN TRY_CAST({text} AS TIMESTAMPTZ) ELSE {moment_of(number)} END"
         finer = f"({number} IS NULL AND regexp_matches({text}, '{_BEYOND_MICROSECONDS}'))"
         return Conversion(value, f"({value}) IS NULL OR {finer}" + ("" if declared else f" OR {number} IS NOT NULL"))
     if type_ == "TIMESTAMP":
@@ -98,6 +99,11 @@ def conversion(text: str, type_: str, declared: bool = True) -> Conversion:
         value = f"coalesce({cast}, TRY_CAST({text} AS DOUBLE) <> 0)"
         return Conversion(value, f"{value} IS NULL")
     return Conversion(cast, f"{cast} IS NULL")
+
+
+def moment_of(seconds: str) -> str:
+    """Return the SQL of a moment from that of seconds since 1970; NULL beyond the years that there are."""
+    return f"to_timestamp(CASE WHEN {seconds} BETWEEN {_EARLIEST_S} AND {_LATEST_S} THEN {seconds} END)"
 
 
 def without_null_words(text: str, column: Column) -> str:

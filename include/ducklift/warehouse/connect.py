@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ducklift.errors import ConfigurationError, DiskFull, WarehouseBusy, WarehouseUnavailable, WriteConflict
 from ducklift.settings import Settings, load_settings
+from ducklift.warehouse.binding import without_pandas
 from ducklift.warehouse.identifiers import quote_literal
 from ducklift.warehouse.interrupts import interruptible
 from ducklift.warehouse.resources import Resources, resources
@@ -40,14 +41,21 @@ class Warehouse:
     settings: Settings = field(default_factory=load_settings, repr=False)
     kind: Kind = "file"
 
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> DuckDBPyConnection:
+        """Run a statement, its values bound, and return what to fetch its rows from."""
+        if not parameters:
+            return self.connection.execute(sql)
+        with without_pandas():
+            return self.connection.execute(sql, parameters)
+
     def rows(self, sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
         """Return all rows of a small query."""
-        found: list[tuple[Any, ...]] = self.connection.execute(sql, parameters or []).fetchall()
+        found: list[tuple[Any, ...]] = self.run(sql, parameters or ()).fetchall()
         return found
 
     def value(self, sql: str, parameters: list[Any] | None = None) -> Any:
         """Return the one value of a query's one row."""
-        row = self.connection.execute(sql, parameters or []).fetchone()
+        row = self.run(sql, parameters or ()).fetchone()
         return row[0] if row else None
 
     @contextmanager

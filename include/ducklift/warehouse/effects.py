@@ -24,7 +24,7 @@ def take_out(warehouse: Warehouse, spec: TableSpec, gone: Sequence[CommitRecord]
         pass
     elif _stand_apart(gone, later, spec):
         load_ids = sorted(record.load_id for record in gone)
-        warehouse.connection.execute(f"DELETE FROM {quote_table(spec.name)} WHERE list_contains(?, _load_id)", [load_ids])
+        warehouse.run(f"DELETE FROM {quote_table(spec.name)} WHERE list_contains(?, _load_id)", [load_ids])
     else:
         return False
     remove_orphans(warehouse, spec.name)
@@ -34,8 +34,8 @@ def take_out(warehouse: Warehouse, spec: TableSpec, gone: Sequence[CommitRecord]
 def empty(warehouse: Warehouse, table: TableName) -> None:
     """Delete the table's rows, and what it remembers of deleted keys."""
     if existing_columns(warehouse, table):
-        warehouse.connection.execute(f"DELETE FROM {quote_table(table)}")
-    warehouse.connection.execute('DELETE FROM _ducklift.deletions WHERE dataset = ? AND "table" = ?', [table.dataset, table.table])
+        warehouse.run(f"DELETE FROM {quote_table(table)}")
+    warehouse.run('DELETE FROM _ducklift.deletions WHERE dataset = ? AND "table" = ?', [table.dataset, table.table])
 
 
 def _alike(gone: Sequence[CommitRecord], others: Sequence[CommitRecord], spec: TableSpec) -> bool:

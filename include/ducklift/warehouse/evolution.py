@@ -14,6 +14,7 @@ from ducklift.warehouse.identifiers import quote_identifier, quote_table
 from ducklift.warehouse.inference import infer, widened
 from ducklift.warehouse.naming import column_names, snake_case
 from ducklift.warehouse.nesting import NestedReader, column_name_of
+from ducklift.warehouse.proven import inferred_type
 from ducklift.warehouse.readers import Reader, Shape
 
 PLAIN_NESTED = ("STRUCT", "MAP", "UNION")
@@ -223,11 +224,17 @@ def _inferred(warehouse: Warehouse, reader: Reader, fields: Sequence[str]) -> di
     if reader.typed:
         types = reader.types(warehouse)
         return {name: _stored_type(types[name]) for name in fields if name in types}
+    told = {name: inferred_type(reader.kinds[name]) for name in fields if name in reader.kinds}
+    known = {name: type_ for name, type_ in told.items() if type_}
+    # A field without any kind has no value, and makes no column.
+    fields = [name for name in fields if name not in known and reader.kinds.get(name) != ()]
+    if not fields:
+        return known
     shape: Shape = "VARCHAR" if reader.texts_only else "JSON"
-    relation = reader.relation(warehouse, dict.fromkeys(fields, shape))
+    relation = replace(reader, numbered=False).relation(warehouse, dict.fromkeys(fields, shape))
     aliased = ", ".join(f"{relation.fields[name]} AS {quote_identifier(f'c{index}')}" for index, name in enumerate(fields))
     types = infer(warehouse, f"SELECT {aliased} FROM ({relation.sql})", [f"c{index}" for index in range(len(fields))], reader.texts_only)
-    return {name: types[f"c{index}"] for index, name in enumerate(fields) if f"c{index}" in types}
+    return known | {name: types[f"c{index}"] for index, name in enumerate(fields) if f"c{index}" in types}
 
 
 def _stored_type(type_: str) -> str:
@@ -265,17 +272,17 @@ def apply_plan(warehouse: Warehouse, plan: Plan, load_id: str, now: datetime) ->
     by_name = {column.name: column for column in plan.columns}
     if plan.is_new:
         columns = ", ".join(f"{quote_identifier(name)} {type_}" for name, type_ in wanted.items())
-        warehouse.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_identifier(plan.spec.name.dataset)}")
-        warehouse.connection.execute(f"CREATE TABLE {target} ({columns})")
+        warehouse.run(f"CREATE SCHEMA IF NOT EXISTS {quote_identifier(plan.spec.name.dataset)}")
+        warehouse.run(f"CREATE TABLE {target} ({columns})")
     before = _lower(plan.before)
     for name, type_ in wanted.items():
         known = before.get(name.lower())
         if known == type_:
             continue
         if known is not None:
-            warehouse.connection.execute(f"ALTER TABLE {target} ALTER COLUMN {quote_identifier(name)} TYPE {type_}")
+            warehouse.run(f"ALTER TABLE {target} ALTER COLUMN {quote_identifier(name)} TYPE {type_}")
         elif not plan.is_new:
-            warehouse.connection.execute(f"ALTER TABLE {target} ADD COLUMN {quote_identifier(name)} {type_}")
+            warehouse.run(f"ALTER TABLE {target} ADD COLUMN {quote_identifier(name)} {type_}")
         if name not in plan.added:
             column = by_name.get(name)
             change = "type widened" if known else "variant added" if column and column.variant_of else "column added"
@@ -295,7 +302,7 @@ def _record(
     place = [plan.spec.name.dataset, plan.spec.name.table]
     source = [column.field, column.variant_of] if column else [None, None]
     row = [*place, name, change, *types, *source, load_id, now]
-    warehouse.connection.execute("INSERT INTO _ducklift.schema_changes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    warehouse.run("INSERT INTO _ducklift.schema_changes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _lower(types: dict[str, str]) -> dict[str, str]:

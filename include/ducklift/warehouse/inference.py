@@ -13,6 +13,7 @@ from ducklift.warehouse.identifiers import quote_identifier
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _TIME = r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
 _ZONE = r"(Z|[+-]\d{2}(:?\d{2})?)"
+_WORDS = "'NaN', 'Infinity', '-Infinity', 'nan', 'inf', '-inf'"  # the last three as Arrow writes them into CSV
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 _INTEGER_RANK = {
     "TINYINT": 1,
@@ -44,16 +45,21 @@ class Seen:
     dates: int
     timestamps: int
     zoned: int
+    words: int
 
-    def type(self) -> str | None:
-        """Return the narrowest type that holds every value as it is; None when there is no value."""
+    def type(self, among_numbers: bool = False) -> str | None:
+        """Return the narrowest type that holds every value as it is; None when there is no value.
+
+        NaN and the infinities are texts in JSON: they are numbers where all other values are, or where the caller says so.
+        """
         if not self.values:
             return None
         candidates = (
             (self.booleans, "BOOLEAN"),
             (self.small_integers, "BIGINT"),
-            (self.integers, "HUGEINT"),
-            (self.exact_in_double, "DOUBLE"),
+            # Not HUGEINT, which a DuckLake stores inexactly.
+            (self.integers, "DECIMAL(38,0)"),
+            (self.exact_in_double + self.words if self.numbers or among_numbers else 0, "DOUBLE"),
             (self.dates, "DATE"),
             (self.dates + self.timestamps, "TIMESTAMP"),
             (self.zoned, "TIMESTAMP WITH TIME ZONE"),
@@ -64,26 +70,29 @@ class Seen:
         return "JSON" if self.nested else "VARCHAR"
 
 
-def infer(warehouse: Warehouse, relation: str, fields: Sequence[str], strings_only: bool = False) -> dict[str, str]:
+def infer(
+    warehouse: Warehouse, relation: str, fields: Sequence[str], strings_only: bool = False, among_numbers: bool = False
+) -> dict[str, str]:
     """Return a type for each field that has a value, looking at every row of `relation` (SQL whose columns are the fields, as JSON).
 
     With `strings_only` the columns are plain texts (CSV), and whatever reads back as the same text is taken for a number or a boolean.
+    `among_numbers` says that the values stand in a column of numbers, where the word NaN is one.
     """
     found: dict[str, str] = {}
     # DuckDB's planner takes longer than the data where one query has thousands of aggregates.
     for start in range(0, len(fields), FIELDS_PER_PASS):
-        found |= _inferred_at_once(warehouse, relation, fields[start : start + FIELDS_PER_PASS], strings_only)
+        seen = _seen_at_once(warehouse, relation, fields[start : start + FIELDS_PER_PASS], strings_only)
+        found |= {field: type_ for field, known in seen.items() if (type_ := known.type(among_numbers))}
     return found
 
 
-def _inferred_at_once(warehouse: Warehouse, relation: str, fields: Sequence[str], strings_only: bool) -> dict[str, str]:
+def _seen_at_once(warehouse: Warehouse, relation: str, fields: Sequence[str], strings_only: bool) -> dict[str, Seen]:
     aggregates = ", ".join(part for field in fields for part in _aggregates(quote_identifier(field), strings_only))
     counts = warehouse.connection.execute(f"SELECT {aggregates} FROM ({relation})").fetchone()
     if counts is None:
         return {}
     width = len(Seen.__dataclass_fields__)
-    seen = {field: Seen(*counts[index * width : (index + 1) * width]) for index, field in enumerate(fields)}
-    return {field: type_ for field, known in seen.items() if (type_ := known.type())}
+    return {field: Seen(*counts[index * width : (index + 1) * width]) for index, field in enumerate(fields)}
 
 
 def _aggregates(column: str, strings_only: bool) -> list[str]:
@@ -98,7 +107,7 @@ def _aggregates(column: str, strings_only: bool) -> list[str]:
         boolean = f"{column}::VARCHAR IN ('true', 'false')"
         number = f"NOT {string} AND NOT {boolean} AND NOT {nested}"
     there = f"{column} IS NOT NULL" if strings_only else f"{column} IS NOT NULL AND {column}::VARCHAR <> 'null'"
-    integer = f"{number} AND CAST(TRY_CAST({text} AS HUGEINT) AS VARCHAR) = {text}"
+    integer = f"{number} AND CAST(TRY_CAST({text} AS DECIMAL(38,0)) AS VARCHAR) = {text}"
     exact = f"{number} AND (regexp_matches({text}, '[.eE]') OR abs(TRY_CAST({text} AS DOUBLE)) < {EXACT_IN_DOUBLE})"
 
     def matching(pattern: str, type_: str) -> str:
@@ -115,6 +124,7 @@ def _aggregates(column: str, strings_only: bool) -> list[str]:
         matching(_DATE, "DATE"),
         matching(_DATE + _TIME, "TIMESTAMP"),
         matching(_DATE + _TIME + _ZONE, "TIMESTAMPTZ"),
+        f"{string} AND {text} IN ({_WORDS})",
     )
     return [f"count(*) FILTER (WHERE {there} AND ({condition}))" for condition in conditions]
 
@@ -156,7 +166,9 @@ def _wider_integer(known: str, offered: str) -> str | None:
         return max(known, offered, key=_INTEGER_RANK.__getitem__)
     unsigned = known if known.startswith("U") else offered
     rank = max(rank, _INTEGER_RANK[unsigned] + 1)
-    return {2: "SMALLINT", 3: "INTEGER", 4: "BIGINT"}.get(rank, "HUGEINT")
+    if "HUGEINT" in (known, offered):
+        return "HUGEINT"
+    return {2: "SMALLINT", 3: "INTEGER", 4: "BIGINT"}.get(rank, "DECIMAL(38,0)")
 
 
 def _wider_decimal(known: str, offered: str) -> str | None:

@@ -86,19 +86,19 @@ def next_sequence(warehouse: Warehouse, table: TableName) -> int:
     """
     control = _control_row(warehouse, table)
     if not warehouse.value(f"UPDATE {control} SET sequence = sequence + 1"):
-        warehouse.connection.execute(f"INSERT INTO {control} VALUES (1)")
+        warehouse.run(f"INSERT INTO {control} VALUES (1)")
     found: int = warehouse.value(f"SELECT sequence FROM {control}")
     return found
 
 
 def begin_sequence(warehouse: Warehouse, table: TableName, sequence: int) -> None:
     """Let the order of a table that has no commit yet go on behind this place."""
-    warehouse.connection.execute(f"INSERT INTO {_control_row(warehouse, table)} VALUES (?)", [sequence])
+    warehouse.run(f"INSERT INTO {_control_row(warehouse, table)} VALUES (?)", [sequence])
 
 
 def _control_row(warehouse: Warehouse, table: TableName) -> str:
     control = f"_ducklift.{quote_identifier(f'control.{table}')}"
-    warehouse.connection.execute(f"CREATE TABLE IF NOT EXISTS {control} (sequence BIGINT)")
+    warehouse.run(f"CREATE TABLE IF NOT EXISTS {control} (sequence BIGINT)")
     return control
 
 
@@ -115,20 +115,20 @@ def write(warehouse: Warehouse, record: CommitRecord) -> None:
     row = {name: text(values[name]) if name in _JSON_COLUMNS else values[name] for name in _COLUMNS}
     names = ", ".join(f'"{name}"' for name in row)
     marks = ", ".join("?" for _ in row)
-    warehouse.connection.execute(f"INSERT INTO _ducklift.loads ({names}) VALUES ({marks})", list(row.values()))
+    warehouse.run(f"INSERT INTO _ducklift.loads ({names}) VALUES ({marks})", list(row.values()))
     if record.gap is not None:
         place = [record.pipeline, record.stream, record.dataset, record.table]
         gap = [*place, text(record.gap[0]), text(record.gap[1]), record.load_id, record.loaded_at]
-        warehouse.connection.execute("INSERT INTO _ducklift.gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)", gap)
+        warehouse.run("INSERT INTO _ducklift.gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)", gap)
 
 
 def mark_superseded(warehouse: Warehouse, table: TableName, load_ids: Sequence[str], by: str) -> None:
     """Note that loads are superseded, and forget their quarantined rows and gaps: what took their place tells its own."""
     place = [table.dataset, table.table, list(load_ids)]
     which = f"WHERE {_OF_TABLE} AND list_contains(?, load_id)"
-    warehouse.connection.execute(f"UPDATE _ducklift.loads SET superseded_by = ? {which} AND superseded_by IS NULL", [by, *place])
+    warehouse.run(f"UPDATE _ducklift.loads SET superseded_by = ? {which} AND superseded_by IS NULL", [by, *place])
     for name in ("quarantine", "gaps"):
-        warehouse.connection.execute(f"DELETE FROM _ducklift.{name} {which}", place)
+        warehouse.run(f"DELETE FROM _ducklift.{name} {which}", place)
 
 
 def commit_records(warehouse: Warehouse, table: TableName, after_sequence: int = 0) -> list[CommitRecord]:
@@ -167,7 +167,7 @@ def write_schema_changes(warehouse: Warehouse, record: CommitRecord) -> None:
     for change in record.schema_changes:
         row = [record.dataset, *(change[name] for name in _CHANGE), record.load_id, record.loaded_at]
         marks = ", ".join("?" for _ in row)
-        warehouse.connection.execute(f"INSERT INTO _ducklift.schema_changes ({names}) VALUES ({marks})", row)
+        warehouse.run(f"INSERT INTO _ducklift.schema_changes ({names}) VALUES ({marks})", row)
 
 
 def live_load_ids(records: Sequence[CommitRecord]) -> set[str]:

@@ -41,13 +41,13 @@ def merge(warehouse: Warehouse, landing: Landing) -> RowCounts:
 def _fates(warehouse: Warehouse, landing: Landing) -> dict[str, int]:
     """Make the temporary table `fates` (what becomes of each staged row) and return the counts per fate."""
     if landing.plan.is_new or not landing.keys:
-        warehouse.connection.execute(f"CREATE OR REPLACE TEMPORARY TABLE fates AS SELECT _position, 'insert' AS fate FROM {STAGED}")
+        warehouse.run(f"CREATE OR REPLACE TEMPORARY TABLE fates AS SELECT _position, 'insert' AS fate FROM {STAGED}")
     else:
         # A partition goes whole: its rows win over nothing, or a key would be gone with the old one and not come with the new one.
         stays = (
             f"NOT EXISTS (SELECT 1 FROM temp.partitions AS p WHERE {_partition_join(landing, 'p')})" if landing.spec.merge_key else "true"
         )
-        warehouse.connection.execute(f"""
+        warehouse.run(f"""
             CREATE OR REPLACE TEMPORARY TABLE fates AS
             SELECT s._position, CASE
                 WHEN t._load_id IS NULL THEN 'insert'
@@ -71,7 +71,7 @@ def _partition_join(landing: Landing, side: str = "s") -> str:
 def _make_partitions(warehouse: Warehouse, landing: Landing) -> None:
     """Make the temporary table `partitions`: those that the load replaces."""
     names = ", ".join(quote_identifier(name) for name in landing.plan.partitions)
-    warehouse.connection.execute(f"CREATE OR REPLACE TEMPORARY TABLE partitions AS SELECT DISTINCT {names} FROM {STAGED}")
+    warehouse.run(f"CREATE OR REPLACE TEMPORARY TABLE partitions AS SELECT DISTINCT {names} FROM {STAGED}")
 
 
 def _remove_older_partitions(warehouse: Warehouse, landing: Landing) -> int:

@@ -26,7 +26,7 @@ def set_aside(warehouse: Warehouse, manifest: Manifest, staged: Staged, now: dat
     rows_before = [0, *accumulate(file.rows for file in manifest.files)]
     offsets = ", ".join(f"({quote_literal(file.source)}, {before})" for file, before in zip(manifest.files, rows_before, strict=False))
     whole = staged.reader.relation(warehouse, {}, with_record=True)
-    warehouse.connection.execute(
+    warehouse.run(
         f"""
         INSERT INTO _ducklift.quarantine
         SELECT ?, ?, ?, _source_file, _position - rows_before, _problem, whole_record, ?

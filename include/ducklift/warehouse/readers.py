@@ -5,9 +5,11 @@ Order is that of the files and of the records in them.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
@@ -19,16 +21,19 @@ from ducklift.warehouse.identifiers import quote_identifier, quote_literal
 
 _SMALLEST_OBJECT_LIMIT = 16 * 2**20  # DuckDB's own default, in bytes
 _FILE = "__ducklift_file"
+_NUMBER = "file_row_number"  # as DuckDB calls the place of a row in a Parquet file, from 0
 
-Shape = Literal["VARCHAR", "JSON"]
-"""How a field is wanted: as its text, or as JSON (a string with its quotes)."""
+Shape = Literal["VARCHAR", "JSON", "BIGINT", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP", "TIMESTAMPTZ"]
+"""How a field is wanted: as its text, as JSON (a string with its quotes), or as a type that its values are known to have."""
+
+_UNTYPED = ("VARCHAR", "JSON")
 
 
 @dataclass(frozen=True)
 class Relation:
     """SQL of a relation, and the SQL of each wanted field in it. `broken` is true for a record that cannot be read at all, for `reason`.
 
-    `whole` is the record's text, where the relation was asked for it.
+    `whole` is the record's text, where the relation was asked for it. `types` names the fields that came as the type that was asked for.
     """
 
     sql: str
@@ -36,13 +41,19 @@ class Relation:
     broken: str = "false"
     whole: str = "CAST(record AS VARCHAR)"
     reason: str = "the record is not a JSON object"
+    types: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Reader(ABC):
-    """The raw files of one load."""
+    """The raw files of one load; `kinds` is what their manifest tells of their values.
+
+    Without `numbered` the records' position is NULL: to count them costs as much as to read them.
+    """
 
     files: tuple[str, ...]
+    kinds: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, kw_only=True)
+    numbered: bool = dataclasses.field(default=True, kw_only=True)
 
     typed = False
     texts_only = False
@@ -63,6 +74,9 @@ class Reader(ABC):
     def slower(self) -> Reader | None:
         """Return a reader that takes what this one stumbles over, or None."""
         return None
+
+    def _place(self) -> str:
+        return "row_number() OVER ()" if self.numbered else "CAST(NULL AS BIGINT)"
 
     def _listed(self) -> str:
         return f"[{', '.join(quote_literal(file) for file in self.files)}]"
@@ -88,16 +102,17 @@ class JsonReader(Reader):
             columns = ", ".join(f"{quote_literal(field)}: {quote_literal(shape)}" for field, shape in wanted.items())
             aliased = ", ".join(f"{quote_identifier(field)} AS f{index}" for index, field in enumerate(wanted))
             return Relation(
-                f"SELECT {aliased}, {quote_identifier(_FILE)} AS filename, row_number() OVER () AS position "
+                f"SELECT {aliased}, {quote_identifier(_FILE)} AS filename, {self._place()} AS position "
                 # Left to guess, DuckDB takes whole records for the value of a lone column when one line is no object, or the first is {}.
                 f"FROM read_json({self._listed()}, format = 'newline_delimited', records = 'true', columns = {{{columns}}}, "
                 f"{self._options()})",
                 {field: f"f{index}" for index, field in enumerate(wanted)},
+                types={field: shape for field, shape in wanted.items() if shape not in _UNTYPED},
             )
         return self._whole(wanted)
 
     def _whole(self, wanted: Mapping[str, Shape]) -> Relation:
-        texts = [field for field, shape in wanted.items() if shape == "VARCHAR"]
+        texts = [field for field, shape in wanted.items() if shape != "JSON"]
         jsons = [field for field, shape in wanted.items() if shape == "JSON"]
         # All texts by one pass over the record, and all JSON values by another: extracting field by field parses it each time.
         taken = f"json_extract_string(record, {_paths(texts)}) AS texts, json_extract(record, {_paths(jsons)}) AS jsons"
@@ -115,7 +130,7 @@ class JsonReader(Reader):
                 f"FROM ({self._lines()})"
             )
         return (
-            f"SELECT json AS record, {quote_identifier(_FILE)} AS filename, row_number() OVER () AS position "
+            f"SELECT json AS record, {quote_identifier(_FILE)} AS filename, {self._place()} AS position "
             f"FROM read_ndjson_objects({self._listed()}, {self._options()})"
         )
 
@@ -147,13 +162,16 @@ def _paths(fields: Sequence[str]) -> str:
 class _TableReader(Reader):
     """Formats that are tables: fields are columns, read by name over all files."""
 
+    rows: tuple[int, ...] = dataclasses.field(default=(), kw_only=True)
+
     @abstractmethod
-    def _source(self) -> str:
-        """Return the table function's call; its file name column is `_FILE`."""
+    def _source(self, types: Mapping[str, str] | None = None) -> str:
+        """Return the table function's call; its file name column is `_FILE`. `types` are wanted of columns that would be texts."""
 
     def relation(self, warehouse: Warehouse, wanted: Mapping[str, Shape], *, with_record: bool = False) -> Relation:
         """Return the relation; a wanted field that no file has is NULL."""
         known = self._known(warehouse)
+        typed = {field: shape for field, shape in wanted.items() if shape not in _UNTYPED and field in known}
         selected, expressions = [], {}
         for index, (field, shape) in enumerate(wanted.items()):
             if field not in known:
@@ -165,8 +183,8 @@ class _TableReader(Reader):
         if with_record:
             names = [quote_identifier(field) for field in known if field != REJECTED]
             selected.append(f"to_json({{{', '.join(f'{name}: {name}' for name in names)}}}) AS record")
-        places = [f"{quote_identifier(_FILE)} AS filename", "row_number() OVER () AS position"]
-        return Relation(f"SELECT {', '.join([*selected, *places])} FROM {self._source()}", expressions)
+        places = [f"{quote_identifier(_FILE)} AS filename", f"{self._place()} AS position"]
+        return Relation(f"SELECT {', '.join([*selected, *places])} FROM {self._source(typed)}", expressions, types=typed)
 
     def fields(self, warehouse: Warehouse) -> list[str]:
         """Return the names of the files' columns."""
@@ -177,7 +195,7 @@ class _TableReader(Reader):
 
     def _described(self, warehouse: Warehouse) -> dict[str, str]:
         rows = warehouse.rows(f"DESCRIBE SELECT * FROM {self._source()}")
-        return {name: type_ for name, type_, *_ in rows if name != _FILE}
+        return {name: type_ for name, type_, *_ in rows if name not in (_FILE, _NUMBER if self.rows else None)}
 
 
 def _json_of(name: str, type_: str) -> str:
@@ -190,29 +208,48 @@ def _json_of(name: str, type_: str) -> str:
 
 @dataclass(frozen=True)
 class CsvReader(_TableReader):
-    """CSV with a header; every value is text until it is converted."""
+    """CSV with a header; every value is text until it is converted, unless its type is known."""
 
     texts_only = True
 
-    def _source(self) -> str:
+    def slower(self) -> Reader | None:
+        """Return the reader that relies on nothing that is told of the values."""
+        return replace(self, kinds={}) if self.kinds else None
+
+    def _source(self, types: Mapping[str, str] | None = None) -> str:
+        listed = ", ".join(f"{quote_literal(field)}: {quote_literal(type_)}" for field, type_ in (types or {}).items())
         return (
             f"read_csv({self._listed()}, header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"', nullstr = '', "
-            f"allow_quoted_nulls = false, union_by_name = true, max_line_size = {64 * 2**20}, filename = {quote_literal(_FILE)})"
+            f"allow_quoted_nulls = false, union_by_name = true, max_line_size = {64 * 2**20}, filename = {quote_literal(_FILE)}"
+            + (f", types = {{{listed}}})" if listed else ")")
         )
 
 
 @dataclass(frozen=True)
 class ParquetReader(_TableReader):
-    """Parquet; columns have types, and nested ones are read as JSON where JSON is wanted."""
+    """Parquet; columns have types, and nested ones are read as JSON where JSON is wanted.
+
+    `rows` are those of each file, where records can be numbered by their place in it.
+    """
 
     typed = True
+
+    def _place(self) -> str:
+        if not self.numbered or not self.rows:
+            return super()._place()
+        # By the file's own numbers: a window would read all files by one thread.
+        before = dict(zip(self.files, accumulate(self.rows, initial=1), strict=False))
+        first = f"map {{{', '.join(f'{quote_literal(name)}: {number}' for name, number in before.items())}}}[{quote_identifier(_FILE)}]"
+        return f"{_NUMBER} + {first if len(self.files) > 1 else 1}"
 
     def types(self, warehouse: Warehouse) -> dict[str, str]:
         """Return the files' columns and their types."""
         return self._described(warehouse)
 
-    def _source(self) -> str:
-        return f"read_parquet({self._listed()}, union_by_name = true, filename = {quote_literal(_FILE)})"
+    def _source(self, types: Mapping[str, str] | None = None) -> str:
+        del types
+        numbers = "file_row_number = true, " if self.rows else ""
+        return f"read_parquet({self._listed()}, union_by_name = true, {numbers}filename = {quote_literal(_FILE)})"
 
 
 @dataclass(frozen=True)
@@ -250,8 +287,10 @@ def reader_for(manifest: Manifest, files: Sequence[Path], whole_records: bool) -
         return None
     kind = kind_of(manifest.format)
     if kind == "csv":
-        return CsvReader(names) if manifest.read is None else TextParquetReader(names)
+        return CsvReader(names, kinds=manifest.value_kinds) if manifest.read is None else TextParquetReader(names)
     if kind == "parquet":
-        return ParquetReader(names)
+        # A column of the reader's own name would stand in the way of its numbers.
+        known = manifest.read is None and manifest.fields and _NUMBER not in map(str.lower, manifest.fields)
+        return ParquetReader(names, rows=tuple(file.rows for file in manifest.files) if known else ())
     longest = max([_SMALLEST_OBJECT_LIMIT, *(file.longest_record_bytes + 1024 for file in manifest.files)])
-    return JsonReader(names, longest, "records" if whole_records else "fields")
+    return JsonReader(names, longest, "records" if whole_records else "fields", kinds=manifest.value_kinds)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ducklift.errors import ContractBroken
 from ducklift.failpoints import reach
-from ducklift.warehouse.columns import Column, Conversion, conversion, without_null_words
+from ducklift.warehouse.columns import INTEGERS, Column, Conversion, conversion, moment_of, without_null_words
 from ducklift.warehouse.connect import Warehouse
 from ducklift.warehouse.evolution import PLAIN_NESTED, Plan, fits_widened
 from ducklift.warehouse.identifiers import quote_identifier, quote_literal
 from ducklift.warehouse.inference import infer, widened
+from ducklift.warehouse.proven import is_time, native_type, serves
 from ducklift.warehouse.readers import Reader, Relation, Shape
 
 STAGED = "temp.staged"
@@ -56,14 +58,15 @@ def stream(warehouse: Warehouse, plan: Plan, reader: Reader, keys: dict[str, str
     Quicker by half for loads that need no second look. The caller compares the count: when rows are missing, it rolls back and stages.
     """
     columns = ", ".join([*plan.data_columns, lineage])
-    selected = f"SELECT {columns} FROM ({_staging_sql(warehouse, plan, reader, keys)}) WHERE _problem IS NULL"
+    unnumbered = replace(reader, numbered=False)
+    selected = f"SELECT {columns} FROM ({_staging_sql(warehouse, plan, unnumbered, keys)}) WHERE _problem IS NULL"
     count: int = warehouse.value(f"INSERT INTO {target} BY NAME {selected}")
     return count
 
 
 def greatest_cursor_text(warehouse: Warehouse, plan: Plan, reader: Reader, column: Column) -> str | None:
     """Return the text of the greatest cursor in the files, by a pass over that one field."""
-    relation = reader.relation(warehouse, {column.field: "VARCHAR"})
+    relation = replace(reader, numbered=False).relation(warehouse, {column.field: "VARCHAR"})
     text = relation.fields[column.field]
     found: str | None = warehouse.value(
         f"SELECT arg_max(CAST({text} AS VARCHAR), {conversion(text, column.type).value}) FROM ({relation.sql})"
@@ -91,8 +94,9 @@ def _staging_sql(warehouse: Warehouse, plan: Plan, reader: Reader | None, keys: 
     cursor = spec.incremental.cursor if spec.incremental else None
     if reader is None:
         return _empty_sql(plan)
-    relation = reader.relation(warehouse, _wanted(plan, cursor), with_record=spec.record_column is not None)
-    fields = _Fields(relation, plan, reader.types(warehouse))
+    wanted = _wanted(plan, reader, cursor)
+    relation = reader.relation(warehouse, wanted, with_record=spec.record_column is not None)
+    fields = _Fields(relation, plan, wanted, reader.types(warehouse))
     typed, problems = [], [f"WHEN {relation.broken} THEN {quote_literal(relation.reason)}"] if relation.broken != "false" else []
     variants = {column.variant_of: column for column in plan.columns if column.variant_of}
     if spec.synthetic_key:
@@ -133,14 +137,29 @@ def _source_file(keys: dict[str, str]) -> str:
     return f"map {{{', '.join(f'{quote_literal(local)}: {quote_literal(key)}' for local, key in keys.items())}}}[filename]"
 
 
-def _wanted(plan: Plan, cursor: str | None) -> dict[str, Shape]:
+def _wanted(plan: Plan, reader: Reader, cursor: str | None) -> dict[str, Shape]:
     wanted: dict[str, Shape] = {}
     for column in plan.columns:
         shape: Shape = "JSON" if column.type == "JSON" and not column.variant_of else "VARCHAR"
         wanted[column.field] = "JSON" if "JSON" in (shape, wanted.get(column.field)) else "VARCHAR"
     for name in [*plan.refused, *([cursor] if cursor else []), *(plan.spec.synthetic_key.columns if plan.spec.synthetic_key else ())]:
         wanted.setdefault(name, "VARCHAR")
-    return wanted
+    return wanted | _known_types(plan, reader, [name for name, shape in wanted.items() if shape == "VARCHAR"], cursor)
+
+
+def _known_types(plan: Plan, reader: Reader, names: Sequence[str], cursor: str | None) -> dict[str, Shape]:
+    """Return the fields that can be read as the type of their values, for all that is made of them."""
+    found: dict[str, Shape] = {}
+    hashed = plan.spec.synthetic_key.columns if plan.spec.synthetic_key else ()
+    for name in names:
+        native = native_type(reader.kinds.get(name, ()))
+        columns = [column for column in plan.columns if column.field == name]
+        # A watermark is the cursor's text, as it stood in its record.
+        if native is None or name in hashed or (name == cursor and is_time(native)):
+            continue
+        if columns and all(serves(native, column) for column in columns):
+            found[name] = native
+    return found
 
 
 def _selected(column: Column, converted: Conversion, variant: Column | None, fields: _Fields) -> list[str]:
@@ -171,9 +190,9 @@ def _problems(column: Column, text: str, misfit: str, plan: Plan, has_variant: b
 class _Fields:
     """The SQL of fields and of the columns made from them."""
 
-    def __init__(self, relation: Relation, plan: Plan, types: dict[str, str]) -> None:
-        self._relation, self.types = relation, types
-        self._json = {name for name, shape in _wanted(plan, None).items() if shape == "JSON"}
+    def __init__(self, relation: Relation, plan: Plan, wanted: Mapping[str, Shape], types: Mapping[str, str]) -> None:
+        self._relation, self.types = relation, {**types, **relation.types}
+        self._json = {name for name, shape in wanted.items() if shape == "JSON"}
         self._key = plan.spec.synthetic_key
 
     def text(self, name: str) -> str:
@@ -188,6 +207,7 @@ class _Fields:
     def conversion(self, column: Column) -> Conversion:
         """Return how a field becomes the column's value."""
         native = self.types.get(column.field)
+        native = "TIMESTAMP WITH TIME ZONE" if native == "TIMESTAMPTZ" else native
         expression = self._relation.fields[column.field]
         if column.type == "JSON":
             return Conversion(expression)
@@ -211,15 +231,17 @@ def _native_conversion(value: str, native: str, wanted: str) -> Conversion:
     if wanted == "VARCHAR":
         return Conversion(f"CAST({value} AS VARCHAR)")
     if native in ("BIGINT", "DOUBLE", "INTEGER", "HUGEINT") and wanted == "TIMESTAMP WITH TIME ZONE":
-        return conversion(f"CAST({value} AS VARCHAR)", wanted)
+        made = moment_of(f"CAST({value} AS DOUBLE)")
+        return Conversion(made, f"{made} IS NULL")
     cast = f"TRY_CAST({value} AS {wanted})"
     return Conversion(cast, f"{cast} IS NULL OR TRY_CAST({cast} AS {native}) IS DISTINCT FROM {value}")
 
 
 def _evolved(warehouse: Warehouse, staged: str, plan: Plan, reader: Reader) -> Plan:
     """Return the plan with the columns whose values do not fit widened, or given a variant column, as their contract says."""
-    relation = reader.relation(warehouse, _wanted(plan, None))
-    fields = _Fields(relation, plan, reader.types(warehouse))
+    wanted = _wanted(plan, reader, None)
+    relation = reader.relation(warehouse, wanted)
+    fields = _Fields(relation, plan, wanted, reader.types(warehouse))
     variants = {column.variant_of for column in plan.columns if column.variant_of}
     at_stake = [column for column in plan.columns if not column.variant_of and column.name not in variants]
     conditions = {
@@ -247,14 +269,14 @@ def _evolved(warehouse: Warehouse, staged: str, plan: Plan, reader: Reader) -> P
 def _offered_type(warehouse: Warehouse, reader: Reader, column: Column, bad: str, fields: _Fields) -> str:
     if reader.typed:
         return fields.types[column.field]
+    numeric = column.type in (*INTEGERS, "DOUBLE", "FLOAT") or column.type.startswith("DECIMAL")
     if reader.texts_only:
-        found = infer(warehouse, f"SELECT {fields.text(column.field)} AS value {bad}", ["value"], strings_only=True)
+        found = infer(warehouse, f"SELECT CAST({fields.text(column.field)} AS VARCHAR) AS value {bad}", ["value"], True, numeric)
     else:
         as_json = reader.relation(warehouse, {column.field: "JSON"})
         positions = f"SELECT position {bad}"
-        found = infer(
-            warehouse, f"SELECT {as_json.fields[column.field]} AS value FROM ({as_json.sql}) WHERE position IN ({positions})", ["value"]
-        )
+        values = f"SELECT {as_json.fields[column.field]} AS value FROM ({as_json.sql}) WHERE position IN ({positions})"
+        found = infer(warehouse, values, ["value"], among_numbers=numeric)
     return found.get("value", "VARCHAR")
 
 

@@ -61,15 +61,15 @@ def _do_others_again(
         children = [child for _, child in family(scratch, table)]
     reach("supersede.refolded")
     # Stays attached until the connection ends: a database cannot be detached in the transaction that read it.
-    warehouse.connection.execute(f"ATTACH {quote_literal(str(file))} AS {name} (READ_ONLY)")
+    warehouse.run(f"ATTACH {quote_literal(str(file))} AS {name} (READ_ONLY)")
     empty(warehouse, table)
     columns = ", ".join(map(quote_identifier, records_columns(records)))
     if columns:
-        warehouse.connection.execute(f"INSERT INTO {quote_table(table)} BY NAME SELECT {columns} FROM {name}.{quote_table(table)}")
+        warehouse.run(f"INSERT INTO {quote_table(table)} BY NAME SELECT {columns} FROM {name}.{quote_table(table)}")
     for child in children:
-        warehouse.connection.execute(f"DELETE FROM {quote_table(child)}")
-        warehouse.connection.execute(f"INSERT INTO {quote_table(child)} BY NAME SELECT * FROM {name}.{quote_table(child)}")
-    warehouse.connection.execute(f"INSERT INTO _ducklift.deletions SELECT * FROM {name}._ducklift.deletions")
+        warehouse.run(f"DELETE FROM {quote_table(child)}")
+        warehouse.run(f"INSERT INTO {quote_table(child)} BY NAME SELECT * FROM {name}.{quote_table(child)}")
+    warehouse.run(f"INSERT INTO _ducklift.deletions SELECT * FROM {name}._ducklift.deletions")
 
 
 def records_columns(records: Sequence[CommitRecord]) -> list[str]:

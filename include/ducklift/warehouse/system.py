@@ -74,5 +74,5 @@ def _create(warehouse: Warehouse) -> None:
     # Looked up again inside: of two processes that begin on one catalog, the second finds what the first has made.
     with warehouse.transaction():
         if not has_system(warehouse):
-            warehouse.connection.execute(_TABLES)
-            warehouse.connection.execute("INSERT INTO _ducklift.version VALUES (?, ?)", [SYSTEM_VERSION, __version__])
+            warehouse.run(_TABLES)
+            warehouse.run("INSERT INTO _ducklift.version VALUES (?, ?)", [SYSTEM_VERSION, __version__])

@@ -51,7 +51,7 @@ def record(warehouse: Warehouse, commit: CommitRecord) -> None:
     elif commit.kind != RESET:
         highest = latest(latest(highest, commit.watermark), commit.reached)
     row = [*place, commit.cursor, text(commit.watermark), text(highest), commit.load_id, commit.loaded_at, commit.sequence]
-    warehouse.connection.execute("INSERT INTO _ducklift.watermark_moves VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    warehouse.run("INSERT INTO _ducklift.watermark_moves VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _pair(warehouse: Warehouse, place: list[str]) -> tuple[Cursor | None, Cursor | None]:
