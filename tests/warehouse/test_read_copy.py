@@ -12,7 +12,9 @@ from killing import killed_at
 from ducklift.errors import ConfigurationError, ReadCopyFailed
 from ducklift.failpoints import FailpointReached
 from ducklift.pipeline import load
+from ducklift.resets import reset_pipeline
 from ducklift.warehouse.connect import open_warehouse
+from ducklift.warehouse.rebuild import rebuild
 
 
 @pytest.fixture
@@ -166,3 +168,18 @@ def test_a_copy_that_cannot_be_is_refused_before_anything_is_loaded(tmp_path, wa
     with pytest.raises(ConfigurationError, match=named):
         installation.land([sighting(1)])
     assert installation.rows() == []
+
+
+def test_a_reset_and_a_rebuild_are_in_the_copy_when_they_end(copied):
+    incremental = {"incremental": {"cursor": "seen"}}
+    copied.land(sightings(1), **incremental)
+    reset_pipeline(copied.pipeline(**incremental), copied.settings)
+    with duckdb.connect(str(copy_of(copied)), read_only=True) as connection:
+        moves = connection.execute("SELECT value FROM _ducklift.watermark_moves ORDER BY sequence").fetchall()
+
+    with duckdb.connect(str(copy_of(copied))) as connection:
+        connection.execute("DELETE FROM nature.sightings")
+    rebuild(copied.lake, copied.settings, replacing=True)
+
+    assert [value is None for (value,) in moves] == [False, True]
+    assert birds(copy_of(copied)) == [("s0001",)]

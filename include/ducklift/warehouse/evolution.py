@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from ducklift.errors import ContractBroken
 from ducklift.specs import ColumnSpec, TableSpec
@@ -275,6 +276,7 @@ def apply_plan(warehouse: Warehouse, plan: Plan, load_id: str, now: datetime) ->
         warehouse.run(f"CREATE SCHEMA IF NOT EXISTS {quote_identifier(plan.spec.name.dataset)}")
         warehouse.run(f"CREATE TABLE {target} ({columns})")
     before = _lower(plan.before)
+    changes: list[list[Any]] = []
     for name, type_ in wanted.items():
         known = before.get(name.lower())
         if known == type_:
@@ -286,23 +288,12 @@ def apply_plan(warehouse: Warehouse, plan: Plan, load_id: str, now: datetime) ->
         if name not in plan.added:
             column = by_name.get(name)
             change = "type widened" if known else "variant added" if column and column.variant_of else "column added"
-            _record(warehouse, plan, name, change, (known, type_), column, load_id, now)
-
-
-def _record(
-    warehouse: Warehouse,
-    plan: Plan,
-    name: str,
-    change: str,
-    types: tuple[str | None, str],
-    column: Column | None,
-    load_id: str,
-    now: datetime,
-) -> None:
-    place = [plan.spec.name.dataset, plan.spec.name.table]
-    source = [column.field, column.variant_of] if column else [None, None]
-    row = [*place, name, change, *types, *source, load_id, now]
-    warehouse.run("INSERT INTO _ducklift.schema_changes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            source = [column.field, column.variant_of] if column else [None, None]
+            changes.append([plan.spec.name.dataset, plan.spec.name.table, name, change, known, type_, *source, load_id, now])
+    if changes:
+        # In one statement: in a catalog on a server, each is a round trip.
+        marks = ", ".join([f"({', '.join('?' for _ in changes[0])})"] * len(changes))
+        warehouse.run(f"INSERT INTO _ducklift.schema_changes VALUES {marks}", [value for change in changes for value in change])
 
 
 def _lower(types: dict[str, str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from ducklift.warehouse.targets import FileTarget, warehouse_target
 _CONTENT = """
     SELECT dataset, "table", max(sequence) FROM _ducklift.loads
     WHERE rows_inserted + rows_updated + rows_deleted + rows_quarantined > 0
-       OR supersedes <> '[]' OR replaces_stream OR columns IS NOT NULL
+       OR supersedes <> '[]' OR replaces_stream OR columns IS NOT NULL OR kind = 'reset'
     GROUP BY ALL ORDER BY ALL
 """
 _PREFIX, _SUFFIX = ".", ".copying"
@@ -38,8 +38,8 @@ def check_read_copy(settings: Settings) -> None:
         raise ConfigurationError(f"DUCKLIFT_READ_COPY is {str(copy)!r}, which is the warehouse itself; name another file.")
 
 
-def refresh_read_copy(warehouse: Warehouse, settings: Settings) -> None:
-    """Put a copy of the warehouse in place of the last one when its content has changed since; nobody may be writing.
+def refresh_read_copy(warehouse: Warehouse, settings: Settings, *, anew: bool = False) -> None:
+    """Put a copy of the warehouse in place of the last one when its content has changed since, or `anew`; nobody may be writing.
 
     Readers that hold the last copy keep it. Raises `ReadCopyFailed`; the next load, or the same one again, then tries anew.
     """
@@ -48,7 +48,7 @@ def refresh_read_copy(warehouse: Warehouse, settings: Settings) -> None:
     if settings.read_copy is None:
         return
     copy = _place(settings)
-    if copy.exists() and _content_of_copy(copy) == warehouse.rows(_CONTENT):
+    if not anew and copy.exists() and _content_of_copy(copy) == warehouse.rows(_CONTENT):
         return
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)

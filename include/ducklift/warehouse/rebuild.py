@@ -21,6 +21,7 @@ from ducklift.warehouse import ledger
 from ducklift.warehouse.connect import Warehouse, open_file, open_warehouse
 from ducklift.warehouse.content import SYSTEM, family_hash, system_hashes
 from ducklift.warehouse.loading import publish_missing
+from ducklift.warehouse.read_copy import check_read_copy, refresh_read_copy
 from ducklift.warehouse.replay import replay
 from ducklift.warehouse.staging_folder import staging_folder
 from ducklift.warehouse.system import prepare_system
@@ -67,6 +68,8 @@ def rebuild(lake: Store, settings: Settings, *, into: str | None = None, replaci
     if not histories:
         raise ConfigurationError(f"The lake {lake.url} knows no commit, so there is nothing to rebuild. Check DUCKLIFT_LAKE_URL.")
     place = warehouse_target(target)
+    if into is None:
+        check_read_copy(settings)
     if not isinstance(place, FileTarget):
         return _rebuild_in_place(lake, target, histories, publishing=into is None)
     database = place.name
@@ -84,6 +87,9 @@ def rebuild(lake: Store, settings: Settings, *, into: str | None = None, replaci
         Path(f"{database}.wal").unlink(missing_ok=True)
         building.replace(database)
         reach("rebuild.renamed")
+    if into is None and settings.read_copy:
+        with open_warehouse(settings) as warehouse:
+            refresh_read_copy(warehouse, settings, anew=True)
     return made
 
 

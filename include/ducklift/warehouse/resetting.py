@@ -16,6 +16,7 @@ from ducklift.warehouse import ledger, watermarks
 from ducklift.warehouse.conflicts import until_committed
 from ducklift.warehouse.connect import Warehouse, open_warehouse
 from ducklift.warehouse.loading import publish_missing
+from ducklift.warehouse.read_copy import check_read_copy, refresh_read_copy
 from ducklift.warehouse.system import prepare_system
 
 
@@ -42,6 +43,7 @@ def reset_record(pipeline: str, stream: str, spec: TableSpec, to: Cursor | None,
 def reset_in_warehouse(lake: Store, settings: Settings, record: CommitRecord, *, always: bool = False) -> Cursor | None:
     """Commit a reset and publish it; return the watermark before it. One that is there already is only committed again if `always`."""
     table = record.table_name
+    check_read_copy(settings)
     with open_warehouse(settings) as warehouse:
         prepare_system(warehouse)
         published = read_snapshot(lake, table)
@@ -49,6 +51,7 @@ def reset_in_warehouse(lake: Store, settings: Settings, record: CommitRecord, *,
         before = until_committed(lambda: _commit(warehouse, record, always))
         reach("reset.committed")
         publish_missing(warehouse, lake, table, published)
+        refresh_read_copy(warehouse, settings)
     return before
 
 
