@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,15 +17,20 @@ import orjson
 
 from benchmarks import rest_pages
 from benchmarks.rows import COLUMNS, dicts, write
+from ducklift.lake.commits import publish_snapshot
 from ducklift.lake.filesystem import ensure_lake, open_lake
 from ducklift.lake.layout import manifest_key
 from ducklift.lake.manifest import Manifest, RawFile, Slice
 from ducklift.pipeline import Run, load_pipeline, run_pipeline
+from ducklift.sandbox.s3 import S3Server
 from ducklift.settings import Settings, load_settings
 from ducklift.specs import ColumnSpec, TableName, TableSpec
+from ducklift.warehouse.connect import open_warehouse
 from ducklift.warehouse.loading import load_package
+from ducklift.warehouse.snapshots import snapshot_of
 
 Side = Callable[[Path, int], None]
+ALONE = "took-alone"  # the file in which a side tells the CPU seconds and MB of the one process that it is about
 Check = Callable[[Path, int], None]
 _TYPED = ", ".join(f"'{name}': '{type_}'" for name, type_ in COLUMNS.items())
 _READING = {
@@ -41,7 +48,9 @@ _KINDS = {
 
 
 def _settings(folder: Path) -> Settings:
-    chosen = {name: value for name, value in os.environ.items() if name.startswith("DUCKLIFT_")}
+    chosen = {name: value for name, value in os.environ.items() if name.startswith(("DUCKLIFT_", "AWS_"))}
+    if "DUCKLIFT_LAKE_URL" in chosen:
+        chosen["DUCKLIFT_LAKE_URL"] += f"/{folder.name}"  # a lake for each side
     return load_settings(environment=chosen, project=folder)
 
 
@@ -152,6 +161,7 @@ _PIPELINE = """
 name: bench
 source: {type: rows, rows: ROWS}
 table: bench.rows
+target: TARGET
 format: jsonl
 columns:
 """
@@ -165,15 +175,19 @@ def _register_rows() -> None:
     registry.SOURCE_TYPES["rows"] = f"{source.__name__}:RowsSource"
 
 
-def _run(folder: Path, rows: int) -> None:
+def _run(folder: Path, rows: int, target: str = "warehouse") -> None:
     _register_rows()
     settings = _settings(folder)
+    _write_pipeline(settings, rows, target)
+    summary = run_pipeline(load_pipeline("bench", settings), Run.now(), settings)
+    assert summary.state in ("loaded", "empty"), summary
+
+
+def _write_pipeline(settings: Settings, rows: int, target: str) -> None:
     pipelines = settings.pipelines
     pipelines.mkdir(parents=True, exist_ok=True)
     columns = "".join(f"  - {{name: {name}, type: {type_}}}\n" for name, type_ in COLUMNS.items())
-    (pipelines / "bench.yaml").write_text(_PIPELINE.replace("ROWS", str(rows)) + columns)
-    summary = run_pipeline(load_pipeline("bench", settings), Run.now(), settings)
-    assert summary.state in ("loaded", "empty"), summary
+    (pipelines / "bench.yaml").write_text(_PIPELINE.replace("ROWS", str(rows)).replace("TARGET", target) + columns)
 
 
 def dicts_to_table() -> tuple[Check, Side, Side]:
@@ -203,19 +217,92 @@ def nothing_new() -> tuple[Check, Side, Side]:
 
     def prepare(folder: Path, rows: int) -> None:
         _run(folder, rows)
+        _write_pipeline(_settings(folder), 0, "warehouse")
 
     def ours(folder: Path, rows: int) -> None:
         del rows
-        _run(folder, 0)
+        code = "from ducklift.sources import registry; registry.SOURCE_TYPES['rows'] = 'benchmarks.source:RowsSource'; "
+        code += "import sys; from ducklift.cli import main; sys.argv[1:] = ['run', 'bench']; main()"
+        _become(folder, code)
 
     def floor(folder: Path, rows: int) -> None:
         del rows
-        code = (
-            "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).sql('select max(created) from bench.rows').fetchone())"
-        )
-        subprocess.run([sys.executable, "-c", code, str(folder / ".ducklift" / "warehouse.duckdb")], check=True, stdout=subprocess.DEVNULL)
+        found = "duckdb.connect('.ducklift/warehouse.duckdb', read_only=True).sql('select max(created) from bench.rows')"
+        _become(folder, f"import duckdb; print({found}.fetchone())")
 
     return prepare, ours, floor
+
+
+def _become(folder: Path, code: str) -> None:
+    """Run code in a process of its own, and tell what that took alone."""
+    settings = _settings(folder)
+    chosen = {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), *sys.path])),
+        "DUCKLIFT_LAKE_URL": settings.lake_url,
+        "DUCKLIFT_WAREHOUSE_URL": settings.warehouse_url,
+        "DUCKLIFT_SPOOL": settings.spool,
+        "DUCKLIFT_PIPELINES": str(settings.pipelines),
+    }
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=folder, env={**os.environ, **chosen}, stdout=subprocess.DEVNULL)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    (folder / ALONE).write_text(f"{usage.ru_utime + usage.ru_stime} {usage.ru_maxrss / 1024}")
+
+
+def nothing_new_in_a_long_history() -> tuple[Check, Side, Side]:
+    """Return the case of a run that finds nothing, with 100,000 loads in the ledger."""
+    prepared, ours, floor = nothing_new()
+
+    def prepare(folder: Path, rows: int) -> None:
+        prepared(folder, rows)
+        settings, table = _settings(folder), TableName.parse("bench.rows")
+        with open_warehouse(settings) as warehouse:
+            warehouse.run(
+                "INSERT INTO _ducklift.loads SELECT loads.* REPLACE (i AS sequence, load_id || '-' || i AS load_id) "
+                "FROM _ducklift.loads, range(2, 100001) AS numbers(i)"
+            )
+            warehouse.run('UPDATE _ducklift."control.bench.rows" SET sequence = 100000')
+            publish_snapshot(open_lake(settings), table, snapshot_of(warehouse, table, None))
+
+    return prepare, ours, floor
+
+
+def extract_and_upload() -> tuple[Check, Side, Side]:
+    """Return the case of dicts into the lake alone, as files; the floor writes JSON lines by orjson."""
+
+    def prepare(folder: Path, rows: int) -> None:
+        del folder, rows
+
+    def ours(folder: Path, rows: int) -> None:
+        _run(folder, rows, target="lake")
+
+    def floor(folder: Path, rows: int) -> None:
+        with (folder / "hand.jsonl").open("wb") as target:
+            for batch in dicts(rows):
+                target.write(b"\n".join(map(orjson.dumps, batch)) + b"\n")
+
+    return prepare, ours, floor
+
+
+@contextmanager
+def on_s3(scratch: Path) -> Iterator[None]:
+    """Serve a bucket on loopback, and have the processes of both sides find it."""
+    server = S3Server(scratch / "s3", scratch / "s3.log", "bench", "bench-secret")
+    server.start()
+    chosen = {
+        "DUCKLIFT_LAKE_URL": "s3://bench",
+        "AWS_ENDPOINT_URL": server.url,
+        "AWS_ACCESS_KEY_ID": "bench",
+        "AWS_SECRET_ACCESS_KEY": "bench-secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    before = dict(os.environ)
+    os.environ.update(chosen)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        server.stop()
 
 
 CASES: dict[str, tuple[Check, Side, Side]] = {
@@ -225,6 +312,10 @@ CASES: dict[str, tuple[Check, Side, Side]] = {
     "jsonl.gz to table": file_to_table("jsonl.gz"),
     "merge, half updates": merge(),
     "dicts to table": dicts_to_table(),
+    "dicts to lake": extract_and_upload(),
     "nothing new": nothing_new(),
+    "nothing new, 100,000 loads": nothing_new_in_a_long_history(),
+    "nothing new on S3": nothing_new(),
     "REST pages": (rest_pages.prepare, rest_pages.ours, rest_pages.floor),
 }
+AROUND = {"nothing new on S3": on_s3}
