@@ -65,17 +65,26 @@ def proxy(moto_s3: Any) -> Iterator[S3Proxy]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def shared_options() -> dict[str, dict[str, Any]]:
+    """The options of s3fs by endpoint: with a session of its own, each store would have a client of its own, half of a run's work."""
+    return {}
+
+
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(monkeypatch: pytest.MonkeyPatch, shared_options: dict[str, dict[str, Any]]) -> None:
     """Wait half a second instead of a minute, retry less often, and share one client."""
     import s3fs
 
     real = s3.s3_options
 
     def options(settings: Settings) -> dict[str, Any]:
-        found = real(settings)
-        found["config_kwargs"] |= {"connect_timeout": 2, "read_timeout": 0.5}
-        return {**found, "skip_instance_cache": False}
+        endpoint = settings.environment["AWS_ENDPOINT_URL"]
+        if endpoint not in shared_options:
+            found = real(settings)
+            found["config_kwargs"] |= {"connect_timeout": 2, "read_timeout": 0.5}
+            shared_options[endpoint] = {**found, "skip_instance_cache": False}
+        return shared_options[endpoint]
 
     monkeypatch.setattr(s3, "s3_options", options)
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 2)

@@ -29,7 +29,7 @@ from ducklift.lake.store import NO_SPACE
 from ducklift.lake.templates import FileFacts, Layout
 from ducklift.source_files import FileFormat, ReadOptions, SourceFile, kind_of
 
-ROTATE_BYTES = 64 * 2**20
+ROTATE_BYTES = 32 * 2**20  # s3fs holds a file it puts in memory twice, and a step has 200 MB for any number of records
 ROTATE_ROWS = 1_000_000
 OPEN_FILES = 32  # at most, when records are split by their dates; the one that waited longest is closed for the next
 FILE_ID_LENGTH, LONE_FILE_ID_LENGTH = 12, 20  # hex digits: beside the load's id, and without it
