@@ -46,7 +46,7 @@ test: lint ## lint and the default tests
 	@$(python) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: test-slow
-test-slow: install-dev ## the slow proofs (an hour); SLOW=tests/faults for some of them
+test-slow: install-dev ## the slow proofs (up to 20 minutes); SLOW=tests/faults for some of them
 	@$(python) -m pytest -n 2 --dist loadgroup -m slow $(SLOW)
 
 .PHONY: bench

@@ -41,7 +41,15 @@ __all__ = [
     "slice_run",
 ]
 
-PLACES = ("file", "memory", "motherduck", "ducklake-file", "ducklake-sqlite", "ducklake")
+# DuckLakes differ in their catalog alone: the one in PostgreSQL, for many writers, is always tried, the others among the slow proofs.
+PLACES = (
+    "file",
+    "memory",
+    "motherduck",
+    pytest.param("ducklake-file", marks=pytest.mark.slow),
+    pytest.param("ducklake-sqlite", marks=pytest.mark.slow),
+    "ducklake",
+)
 TOKEN = "a-token-of-no-account"
 
 
