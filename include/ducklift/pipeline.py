@@ -174,6 +174,7 @@ def _manifest(
         greatest_cursor=reached,
         airflow=dict(run.facts),
         found_key=report.primary_key,
+        chosen=pipeline.chosen,
     )
 
 
@@ -250,7 +251,7 @@ def _spec_for(manifest: Manifest, settings: Settings, pipeline: Pipeline | None)
         if manifest.pipeline not in pipeline_names(settings):
             return manifest.spec
         pipeline = load_pipeline(manifest.pipeline, settings)
-    return pipeline.table_spec(manifest.stream, manifest.found_key)
+    return pipeline.with_options(manifest.chosen).table_spec(manifest.stream, manifest.found_key)
 
 
 def resolved(pipeline: Pipeline, settings: Settings) -> Pipeline:

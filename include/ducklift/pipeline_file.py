@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ducklift.batches import Batch
 from ducklift.cursors import cursor_at, latest
@@ -34,6 +34,7 @@ from ducklift.specs import (
     TableSpec,
     seconds,
 )
+from ducklift.table_choices import TableChoice, choice_fields, chosen_values
 
 END = "end"
 END_FIELD = {
@@ -109,7 +110,9 @@ class Pipeline(Spec):
     sample: bool = True
     allow_empty: bool = False
     target: Literal["warehouse", "lake"] = "warehouse"
+    form: tuple[TableChoice, ...] = Field(default=(), description="What of the table may be chosen when a run is triggered by hand.")
     file: Path | None = Field(default=None, exclude=True)
+    _chosen: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @field_validator("layout")
     @classmethod
@@ -137,6 +140,14 @@ class Pipeline(Spec):
             raise ValueError(f"{kept}, which {self.source.type} keeps by Parquet: leave out nested and format")
         if self.nested == "tables" and not self.format_of(None).startswith("jsonl"):
             raise ValueError(f"nested: tables needs lists and objects, which format {self.format!r} keeps as text: write format: jsonl.gz")
+        return self
+
+    @model_validator(mode="after")
+    def _choices_are_of_one_table(self) -> Pipeline:
+        if self.form and (self.tables or "." not in (self.table or "") or (self.table or "").endswith("*")):
+            raise ValueError(
+                "form lets a person choose a table, so the pipeline needs one of its own: table: dataset.table, without streams"
+            )
         return self
 
     @model_validator(mode="after")
@@ -210,16 +221,37 @@ class Pipeline(Spec):
         )
 
     def options_schema(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return the fields of the trigger form: the source's, and where it can stop at a cursor, the day before which it stops."""
-        fields = self.source.options_schema()
+        """Return the trigger form: the source's fields, the table's under `form`, and where it can stop at a cursor, the day of that."""
+        fields = {**self.source.options_schema(), **choice_fields(self.form, self.table, self.disposition, self.primary_key)}
         return {**({END: END_FIELD} if self.incremental and self.source.stops_at_end() else {}), **fields}
 
     def with_options(self, options: Mapping[str, Any]) -> Pipeline:
         """Return the pipeline with trigger-form options applied, each checked again (they are hostile)."""
         own = END in self.options_schema() and END not in self.source.options_schema()
-        of_source = {name: value for name, value in options.items() if not (own and name == END)}
+        of_table: dict[str, Any] = {name: value for name, value in options.items() if name in self.form}
+        of_source = {name: value for name, value in options.items() if not (own and name == END) and name not in of_table}
         chosen = self.model_copy(update={"source": self.source.with_options(of_source)}) if of_source else self
+        chosen = chosen._with_table(of_table)
         return ending_before(chosen, options[END]) if own and options.get(END) is not None else chosen
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """Return what of the table was chosen, as it was written; its loads go by that wherever they are done."""
+        return dict(self._chosen)
+
+    def _with_table(self, options: Mapping[str, Any]) -> Pipeline:
+        schema = self.options_schema()
+        options = {name: value for name, value in options.items() if value != schema[name]["default"]}
+        if not options:
+            return self
+        changed = self.model_copy(update=chosen_values(options, self.table))
+        try:
+            found = type(self).model_validate({**changed.model_dump(by_alias=True), "file": self.file})
+        except ValidationError as err:
+            first = err.errors(include_url=False, include_input=False)[0]
+            raise ConfigurationError(f"{', '.join(options)}: {first['msg'].removeprefix('Value error, ')}") from None
+        found._chosen = {**self._chosen, **options}
+        return found
 
 
 def ending_before(pipeline: Pipeline, text: Any) -> Pipeline:

@@ -92,17 +92,19 @@ def _parents(settings: Settings, table: TableName, load_id: str | None) -> list[
 
 def _packaged(settings: Settings, table: TableName, parent: _Parent, load_id: str) -> str:
     """Write the records, as they are, and the manifest of their new load to the spool; return the package's path."""
-    spec, moves = _specification(settings, table, parent)
+    spec, moves, chosen = _specification(settings, table, parent)
     facts = FileFacts(table, parent.pipeline, parent.stream, load_id, parent.slice_start, _FORMAT)
     # Personal fields were treated when the records came; the default layout needs no dates of records that may have none.
     with SpoolWriter(open_spool(settings), Layout(), facts, Privacy((), settings)) as writer:
         for lines, fields in _records(settings, table, parent):
             writer.write_lines(lines, fields)
         writer.close()
-        return writer.finish(_manifest(parent, load_id, spec, moves, writer))
+        return writer.finish(_manifest(parent, load_id, spec, moves, chosen, writer))
 
 
-def _manifest(parent: _Parent, load_id: str, spec: TableSpec, moves: bool, writer: SpoolWriter) -> Manifest:
+def _manifest(
+    parent: _Parent, load_id: str, spec: TableSpec, moves: bool, chosen: dict[str, str], writer: SpoolWriter
+) -> Manifest:
     return Manifest(
         load_id=load_id,
         pipeline=parent.pipeline,
@@ -126,22 +128,26 @@ def _manifest(parent: _Parent, load_id: str, spec: TableSpec, moves: bool, write
         extractor=f"ducklift {__version__} quarantine",
         moves_watermark=moves,
         request={RETRIES_QUARANTINE_OF: parent.load_id},
+        chosen=chosen,
     )
 
 
-def _specification(settings: Settings, table: TableName, parent: _Parent) -> tuple[TableSpec, bool]:
-    """Return how the records are loaded, and whether they may move the watermark: as their load did, unless others came after it."""
+def _specification(settings: Settings, table: TableName, parent: _Parent) -> tuple[TableSpec, bool, dict[str, str]]:
+    """Return how the records are loaded, whether they may move the watermark (as their load did, unless others came after it), and what of
+    the table was chosen for their load.
+    """
     lake = open_lake(settings)
     key = manifest_key(table, parent.load_id)
     data = lake.read(key)
     original = read_manifest(data, lake.url_of(key)) if data is not None else None
     moves = bool(original and original.moves_watermark) and parent.is_newest
     if parent.pipeline in pipeline_names(settings):
-        return load_pipeline(parent.pipeline, settings).table_spec(parent.stream, original.found_key if original else ()), moves
+        chosen, found_key = (original.chosen, original.found_key) if original else ({}, ())
+        return load_pipeline(parent.pipeline, settings).with_options(chosen).table_spec(parent.stream, found_key), moves, chosen
     if original is None:
         reason = f"neither the pipeline file {parent.pipeline}.yaml nor the manifest {lake.url_of(key)} is there"
         raise ConfigurationError(f"Nothing says how load {parent.load_id} is to be loaded: {reason}.")
-    return original.spec, moves
+    return original.spec, moves, original.chosen
 
 
 def _records(settings: Settings, table: TableName, parent: _Parent) -> Iterator[tuple[list[bytes], Sequence[str]]]:

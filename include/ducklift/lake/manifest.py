@@ -111,6 +111,7 @@ class Manifest(Spec):
     greatest_cursor: Cursor | None = None
     airflow: dict[str, Any] = Field(default_factory=dict)
     found_key: tuple[str, ...] = Field(default=(), description="The primary key that a source of tables was told.")
+    chosen: dict[str, str] = Field(default_factory=dict, description="What of the table a person chose for this run.")
 
     @property
     def retried_load(self) -> str | None:
