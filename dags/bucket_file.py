@@ -1,4 +1,4 @@
-"""A file of a bucket, or all that match a pattern, into a table of your choice: a run by hand, by what its form says.
+"""A file of a bucket, or all that match a pattern, into a table of your choice: triggered by hand, with Airflow's form.
 
 **A run** takes the files under `path` in `bucket` that the table does not have yet: `bucket_files_extraction` copies them to the spool
 as they are, `s3_upload` puts them under `raw/bucket/<table>/` with their manifest, and `duckdb_load` makes the table when it is not

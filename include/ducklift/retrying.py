@@ -102,9 +102,7 @@ def _packaged(settings: Settings, table: TableName, parent: _Parent, load_id: st
         return writer.finish(_manifest(parent, load_id, spec, moves, chosen, writer))
 
 
-def _manifest(
-    parent: _Parent, load_id: str, spec: TableSpec, moves: bool, chosen: dict[str, str], writer: SpoolWriter
-) -> Manifest:
+def _manifest(parent: _Parent, load_id: str, spec: TableSpec, moves: bool, chosen: dict[str, str], writer: SpoolWriter) -> Manifest:
     return Manifest(
         load_id=load_id,
         pipeline=parent.pipeline,

@@ -19,6 +19,7 @@ from types import TracebackType
 
 from ducklift import __version__
 from ducklift.errors import SandboxUnavailable
+from ducklift.sandbox import samples
 from ducklift.sandbox.clock import SandboxClock
 from ducklift.sandbox.communities import COMMUNITIES
 from ducklift.sandbox.faults import Fault
@@ -33,6 +34,7 @@ __all__ = ["Fault", "RedditOptions", "Sandbox"]
 
 LAKE_URL = "s3://ducklift-sandbox"
 TRIPS_URL = f"s3://{BUCKET}/{PREFIX}"
+SAMPLES_URL = f"s3://{samples.BUCKET}/{samples.PREFIX}"
 REGION = "us-east-1"
 # Variables that would send a client elsewhere, or make it sign with somebody's real session, next to the sandbox's own.
 AWS_OVERRIDES = ("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_ENDPOINT_URL_S3")
@@ -150,6 +152,7 @@ class Sandbox:
             f"  S3 endpoint   {self.s3_url}   (objects are files in {self.s3_folder})\n"
             f"  Reddit API    {self.reddit_url}   (r/ {names})\n"
             f"  Taxi trips    {TRIPS_URL if self._trips else 'none'}   (a month, and a file for each day that the clock finishes)\n"
+            f"  Sample files  {SAMPLES_URL}   (prices, for DAG bucket_file)\n"
             f"  Its clock     {utc_text(self._started.clock.now().timestamp())}; move it on with\n"
             f"                curl -H 'Content-Type: application/json' -d '{{\"hours\": 24}}' {self.reddit_url}/sandbox/advance\n\n"
             f"To use it from another shell:\n\n{exports}\n"
@@ -170,6 +173,7 @@ class _Running:
         self.keys = load_or_make_keys(root / "keys.json")
         self.clock = SandboxClock(root / "clock.json", advance=advance, speed=speed)
         self.feed = TripFeed(root / "s3", self.clock)
+        samples.put_samples(root / "s3")
         if trips:
             self.feed.publish()
             self.clock.after_advance = self.feed.publish
