@@ -21,8 +21,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"lake"}),
     frozenset({"sources", "warehouse", "sandbox"}),
     frozenset({"pipeline_file"}),
-    frozenset({"known_records", "planning", "resets"}),
-    frozenset({"diagnosis", "keeping", "pipeline"}),
+    frozenset({"known_records", "planning", "resets", "sweeping_steps"}),
+    frozenset({"deletion_sweeps", "diagnosis", "keeping", "pipeline"}),
     frozenset({"retrying", "assets"}),  # a value that becomes a table goes the pipeline's way
     frozenset({"web"}),
     frozenset({"cli"}),

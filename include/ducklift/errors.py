@@ -32,6 +32,7 @@ DuckliftError
 │   ├── RetryOutdated            quarantined records that were retried, superseded or replaced in the meantime
 │   ├── CheckFailed              a check of the pipeline file failed on the staged rows
 │   ├── AccountingMismatch       rows in and rows accounted for differ; rolled back
+│   ├── SweepRefused             too much of a table is said to be gone at its source
 │   ├── SandboxUnavailable       a stand-in server did not start
 │   └── StreamsFailed            some streams of a run failed, the others landed
 └── Retryable                    wait, then run again; the CLI answers 3
@@ -372,6 +373,17 @@ class AccountingMismatch(Terminal):
         super().__init__(
             f"Load {load_id}: {expected} rows were extracted, but {found} are accounted for ({terms}). The load was rolled back. "
             "This is a defect in Ducklift: please report it with the manifest."
+        )
+
+
+class SweepRefused(Terminal):
+    """More of a table is said to be gone than a sweep may blank; a broken answer must not blank everything."""
+
+    def __init__(self, table: str, gone: int, asked: int, most: float) -> None:
+        self.table, self.gone, self.asked, self.most = table, gone, asked, most
+        super().__init__(
+            f"{table}: of {asked} records that were asked about, {gone} are said to be gone, more than the share {most:g} that is allowed. "
+            "Nothing was changed. Look at some of them at the source; if they are gone indeed, allow it once with --max-ratio."
         )
 
 

@@ -54,7 +54,7 @@ HISTORY_FAILPOINTS = (
     "load.read_copy_written",
 )
 
-# Passed only by what keeps the lake small: checkpoints, collections of garbage, publishing.
+# Passed only by what keeps the lake in shape: checkpoints, collections of garbage, publishing, deletion sweeps.
 KEEPING_FAILPOINTS = (
     "checkpoint.copied",
     "checkpoint.files_put",
@@ -68,6 +68,14 @@ KEEPING_FAILPOINTS = (
     "publish.file_put",
     "publish.files_put",
     "publish.swapped",
+    "sweep.recorded",
+    "sweep.file_put",
+    "sweep.manifest_put",
+    "sweep.before_commit",
+    "sweep.committed",
+    "sweep.checkpointed",
+    "sweep.erased",
+    "sweep.completed",
 )
 
 # Passed only where values are stored.

@@ -71,6 +71,17 @@ class Retention(Spec):
     _seconds = field_validator("raw_s", "keep_superseded_s", mode="before")(seconds)
 
 
+class Sweeping(Spec):
+    """Which records a deletion sweep asks their source about, and how many of them may be gone."""
+
+    window_s: int = Field(
+        default=30 * 86400, alias="window", gt=0, description="Records of this time, counted from the newest, e.g. '30d'."
+    )
+    max_ratio: float = Field(default=0.5, gt=0, le=1, description="When a greater share is said to be gone, nothing is changed.")
+
+    _seconds = field_validator("window_s", mode="before")(seconds)
+
+
 class StreamTable(Spec):
     """What differs for one stream of a source that yields several tables; whatever is absent is as the pipeline says."""
 
@@ -107,6 +118,7 @@ class Pipeline(Spec):
     quarantine_limit: QuarantineLimit = QuarantineLimit()
     checks: tuple[Check, ...] = ()
     retention: Retention = Retention()
+    sweep: Sweeping | None = Field(default=None, description="Take out of the lake and the warehouse what is gone at its source.")
     sample: bool = True
     allow_empty: bool = False
     target: Literal["warehouse", "lake"] = "warehouse"

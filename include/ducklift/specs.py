@@ -154,6 +154,25 @@ class SyntheticKey(Spec):
     columns: tuple[str, ...] = Field(min_length=1)
 
 
+class Blanking(Spec):
+    """What is taken out of a record when it is swept: the fields in `content`, or all but those in `keep`; the key stays in any case.
+
+    A field that is taken out is null afterwards, or has its text from `values` where it was not null.
+    """
+
+    content: tuple[str, ...] | None = None
+    keep: tuple[str, ...] = ()
+    values: dict[str, str] = Field(default_factory=dict)
+
+    def takes(self, field: str) -> bool:
+        """Return whether a field is content."""
+        return field not in self.keep if self.content is None else field in self.content and field not in self.keep
+
+    def keeping(self, fields: tuple[str, ...]) -> Blanking:
+        """Return the same, without taking out these fields."""
+        return self.model_copy(update={"keep": (*self.keep, *fields)})
+
+
 class QuarantineLimit(Spec):
     """Above this many quarantined rows, or this share of a load, the load fails instead."""
 

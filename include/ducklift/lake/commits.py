@@ -20,7 +20,7 @@ from ducklift.summary import COUNT_NAMES, LoadSummary, State
 SNAPSHOT_VERSION = 1
 COMMIT_VERSION = 1
 RECENT_LOADS = 200
-LOAD, RESET = "load", "reset"
+LOAD, RESET, SWEEP = "load", "reset", "sweep"
 
 
 class CommitRecord(Spec):

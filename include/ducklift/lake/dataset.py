@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from ducklift.lake.layout import manifest_key
 from ducklift.lake.manifest import Manifest, RawFile, read_manifest
 from ducklift.lake.order import live_commits
 from ducklift.lake.store import Store
+from ducklift.lake.swept import swept_loads
 from ducklift.specs import TableName
 
 
@@ -36,11 +38,13 @@ def live_files(lake: Store, table: TableName) -> list[LiveFile]:
     records = read_commits(lake, table)
     if not records:
         raise ConfigurationError(f"The lake {lake.url} knows no commit to {table}. Check the name and DUCKLIFT_LAKE_URL.")
-    return [file for record in live_commits(records) for file in _files(lake, record)]
+    swept = dict(swept_loads(lake, table))
+    return [file for record in live_commits(records) for file in _files(lake, record, swept)]
 
 
-def _files(lake: Store, record: CommitRecord) -> list[LiveFile]:
+def _files(lake: Store, record: CommitRecord, swept: Mapping[str, str]) -> list[LiveFile]:
     key = manifest_key(record.table_name, record.load_id)
+    key = swept.get(key, key)
     data = lake.read(key)
     if data is None:
         raise CorruptObject(lake.url_of(key), "a manifest", "none")

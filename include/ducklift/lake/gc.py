@@ -18,6 +18,7 @@ from ducklift.lake.layout import CURATED, PROBE, SLICES, checkpoint_prefix, cura
 from ducklift.lake.manifest import Manifest, read_manifest
 from ducklift.lake.spool_place import SpoolPlace, read_package
 from ducklift.lake.store import Store, StoredObject
+from ducklift.lake.swept import swept_loads
 from ducklift.specs import Spec, TableName
 
 GRACE = timedelta(hours=24)
@@ -100,7 +101,11 @@ def look(lake: Store, table: TableName | None) -> Seen:
     found = {item.key: item for item in lake.list("raw/") if item.key != PROBE}
     raw = {key: item for key, item in found.items() if not is_manifest(key)}
     tables = [name for name in committed_tables(lake) if table in (None, name)]
-    return Seen(raw, read_manifests(lake, (key for key in found if is_manifest(key))), {name: read_commits(lake, name) for name in tables})
+    manifests = read_manifests(lake, (key for key in found if is_manifest(key)))
+    swept = dict(swept_loads(lake))
+    instead = read_manifests(lake, swept.values())
+    manifests |= {key: instead[place] for key, place in swept.items() if key in manifests and place in instead}
+    return Seen(raw, manifests, {name: read_commits(lake, name) for name in tables})
 
 
 def under_way(spool: SpoolPlace, terms: Terms) -> set[str]:

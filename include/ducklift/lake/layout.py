@@ -12,6 +12,8 @@ SLICES = "_ducklift/slices/"
 CHECKPOINTS = "_ducklift/checkpoints/"
 EXPIRED = "_ducklift/expired/"
 GC_RECORDS = "_ducklift/gc/"
+SWEEPS = "_ducklift/sweeps/"
+SWEPT = "_ducklift/swept/"
 CURATED = "curated/"
 
 
@@ -80,3 +82,13 @@ def curated_prefix(table: TableName, version: str | None = None) -> str:
 def current_key(table: TableName) -> str:
     """Return the key that tells which published version is current."""
     return f"{curated_prefix(table)}_current.json"
+
+
+def sweep_key(table: TableName, sweep_id: str) -> str:
+    """Return the key of the record of a deletion sweep."""
+    return f"{SWEEPS}{table}/{sweep_id}.json"
+
+
+def swept_key(table: TableName, load_id: str) -> str:
+    """Return the key of the manifest that names the rewritten raw files of a load."""
+    return f"{SWEPT}{table}/{load_id}.json"

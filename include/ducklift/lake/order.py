@@ -15,7 +15,6 @@ from ducklift.failpoints import reach
 from ducklift.lake.commits import (
     LOAD,
     RECENT_LOADS,
-    RESET,
     CommitRecord,
     Snapshot,
     publish_snapshot,
@@ -151,7 +150,7 @@ def live_commits(records: list[CommitRecord]) -> list[CommitRecord]:
     superseded = superseded_loads(records)
     live: list[CommitRecord] = []
     for record in records:
-        if record.kind == RESET or record.load_id in superseded:
+        if record.kind != LOAD or record.load_id in superseded:
             continue
         live = [record] if record.spec["disposition"] == "replace" else [*live, record]
     return live

@@ -226,6 +226,23 @@ class S3Store(Store):
                 if error_code(err) != "NoSuchUpload":
                     raise
 
+    def erase_older(self, key: str) -> None:
+        """Delete the versions of an object that a newer one, or its deletion, took the place of; none where the bucket keeps none."""
+        bucket, _, name = self.path(key).partition("/")
+        with self.translated(key):
+            try:
+                answer = self.filesystem.call_s3("list_object_versions", Bucket=bucket, Prefix=name)
+            except Exception as err:
+                if error_code(err) in NOTHING_TO_LIST:
+                    return
+                raise
+            versions = [each for each in answer.get("Versions") or () if each["Key"] == name]
+            gone = any(each["Key"] == name and each["IsLatest"] for each in answer.get("DeleteMarkers") or ())
+            markers = [each for each in answer.get("DeleteMarkers") or () if each["Key"] == name]
+            for each in (*versions, *markers):
+                if gone or not each["IsLatest"]:
+                    self.filesystem.call_s3("delete_object", Bucket=bucket, Key=name, VersionId=each["VersionId"])
+
     def _stat(self, key: str) -> StoredObject:
         bucket, _, name = self.path(key).partition("/")
         found = self.filesystem.call_s3("head_object", Bucket=bucket, Key=name)

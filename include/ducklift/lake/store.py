@@ -194,6 +194,15 @@ class Store:
             except FileNotFoundError:
                 return
 
+    def erase(self, key: str) -> None:
+        """Delete an object with all that the store keeps of it: older versions, where it keeps any."""
+        self.delete(key)
+        self.erase_older(key)
+
+    def erase_older(self, key: str) -> None:
+        """Delete the older versions of an object; most stores keep none, or clear them away by rules of their own."""
+        del key
+
     @contextmanager
     def translated(self, key: str, reading: bool = False) -> Iterator[None]:
         """Turn the filesystem's errors into the house's; `FileNotFoundError` passes."""

@@ -12,7 +12,7 @@ from ducklift.batches import Batch as Batch
 from ducklift.batches import Record as Record
 from ducklift.settings import Settings
 from ducklift.source_files import SourceFile as SourceFile
-from ducklift.specs import ColumnSpec, Spec
+from ducklift.specs import Blanking, ColumnSpec, Spec
 
 Cursor = int | float | str
 
@@ -40,6 +40,14 @@ class KnownKeys:
     key: str
     moment: str
     window_s: int
+
+
+@dataclass(frozen=True)
+class SweepRule:
+    """How records that are gone at their source are swept: the field that tells when one was made, and what is taken out of it."""
+
+    moment: str
+    blanking: Blanking
 
 
 def _nothing_known() -> Iterator[list[str]]:
@@ -164,6 +172,19 @@ class Source(Spec):
     def stops_at_end(self) -> bool:
         """Return whether a reading stays before `cursor_to`, so that a person may choose where it ends."""
         return self.reads_windows()
+
+    def sweep_rule(self) -> SweepRule | None:
+        """Return how records are swept that are gone at the source; None where the source cannot tell which are."""
+        return None
+
+    def find_gone(self, known: Iterable[list[str]], settings: Settings) -> Iterator[tuple[int, list[str]]]:
+        """Ask the source about known keys; yield for each request how many it was about, and which of them are gone.
+
+        Raises `ConfigurationError` where the source cannot tell, and the errors of `read`: a broken answer is no sign that all are gone.
+        """
+        from ducklift.errors import ConfigurationError
+
+        raise ConfigurationError(f"source type {self.type!r} cannot tell which of its records are gone, so there is nothing to sweep.")
 
     def options_schema(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the JSON Schemas of what a person may choose at trigger time, by option name, each with its default."""

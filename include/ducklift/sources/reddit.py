@@ -13,12 +13,12 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from ducklift.errors import ConfigurationError, StreamRefused
 from ducklift.settings import Settings
-from ducklift.sources.base import Batch, KnownKeys, ReadReport, SliceRequest, Source, TableDefaults
+from ducklift.sources.base import Batch, KnownKeys, ReadReport, SliceRequest, Source, SweepRule, TableDefaults
 from ducklift.sources.reddit_client import Patience, RedditClient
 from ducklift.sources.reddit_columns import COMMENTS, POSTS
 from ducklift.sources.reddit_comments import CommentReading, Comments
 from ducklift.sources.reddit_credentials import find_credentials
-from ducklift.sources.reddit_info import read_again
+from ducklift.sources.reddit_info import SWEEP, find_gone, read_again
 from ducklift.sources.reddit_listings import Listing, ListingReading
 from ducklift.sources.reddit_streams import REFRESH, SUBREDDIT, USER, Search, Stream, TimeFilter, checked_names, listed_options
 from ducklift.specs import seconds
@@ -125,6 +125,15 @@ class RedditSource(Source):
     def wanted_keys(self, stream: str) -> KnownKeys | None:
         """Return which posts are read again, for the stream that does so."""
         return KnownKeys("name", "created_utc", self.refresh_s) if stream == REFRESH and self.refresh_s is not None else None
+
+    def sweep_rule(self) -> SweepRule:
+        """Return what is taken out of posts and comments that are gone."""
+        return SWEEP
+
+    def find_gone(self, known: Iterable[list[str]], settings: Settings) -> Iterator[tuple[int, list[str]]]:
+        """Ask Reddit about posts or comments by their names, a hundred a request; yield how many, and the names of those that are gone."""
+        with RedditClient(find_credentials(settings), self.patience, lambda: None) as client:
+            yield from find_gone(client, "sweep", known)
 
     def options_schema(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the trigger form's fields."""

@@ -6,13 +6,24 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
 from ducklift.errors import ExtractionIncomplete
-from ducklift.sources.base import Batch, ReadReport, Record
+from ducklift.sources.base import Batch, ReadReport, Record, SweepRule
 from ducklift.sources.reddit_client import RedditClient
+from ducklift.specs import Blanking
 
 INFO_PATH = "api/info"
 IDS_PER_REQUEST = 100
 # What Reddit puts in the place of an author and a text that are gone.
 GONE_WORDS = frozenset({"[deleted]", "[removed]", "[deleted by user]", "[ Removed by Reddit ]", "[removed by reddit]"})
+
+# What says nothing of what somebody wrote, nor of who it was; everything else is taken out, whatever Reddit adds.
+_KEPT = (
+    "id", "name", "created", "created_utc", "edited", "subreddit", "subreddit_id", "subreddit_name_prefixed", "subreddit_type",
+    "subreddit_subscribers", "link_id", "parent_id", "depth", "score", "ups", "downs", "upvote_ratio", "num_comments", "num_crossposts",
+    "total_awards_received", "gilded", "controversiality", "over_18", "spoiler", "is_self", "is_video", "is_gallery",
+    "is_original_content", "is_submitter", "locked", "stickied", "pinned", "archived", "contest_mode", "quarantine", "collapsed",
+    "score_hidden", "removed_by_category",
+)  # fmt: skip
+SWEEP = SweepRule("created_utc", Blanking(keep=_KEPT, values=dict.fromkeys(("author", "title", "selftext", "body"), "[deleted]")))
 
 
 def read_again(client: RedditClient, stream: str, known: Iterable[list[str]], report: ReadReport) -> Iterator[Batch]:

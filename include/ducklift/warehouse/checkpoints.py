@@ -10,7 +10,7 @@ from pathlib import Path
 from ducklift.errors import CopyDiffers, CorruptObject, DuckliftError, HistoryBroken, ManifestUnreadable
 from ducklift.failpoints import reach
 from ducklift.lake.checkpoints import Checkpoint, KeptTable, checkpoint_sequences, put_checkpoint, read_checkpoint, superseded_later
-from ducklift.lake.commits import RESET, CommitRecord, read_commits, read_snapshot, superseded_loads
+from ducklift.lake.commits import LOAD, CommitRecord, read_commits, read_snapshot, superseded_loads
 from ducklift.lake.expiry import any_expired
 from ducklift.lake.kept_files import KeptFile, get_kept, put_kept
 from ducklift.lake.layout import checkpoint_prefix, commit_prefix
@@ -205,7 +205,7 @@ def _leave_out(warehouse: Warehouse, checkpoint: Checkpoint, records: Sequence[C
         return
     by_id = {record.load_id: record for record in records}
     load_ids = {record.load_id for record in gone}
-    held = [record for record in records if record.sequence <= checkpoint.sequence and record.kind != RESET]
+    held = [record for record in records if record.sequence <= checkpoint.sequence and record.kind == LOAD]
     rest = [record for record in held if record.load_id not in superseded]
     last = by_id.get(superseded[gone[-1].load_id])
     spec = (last or gone[-1]).table_spec

@@ -25,6 +25,7 @@ from ducklift.lake.loaded_files import LoadedFiles
 from ducklift.lake.manifest import Manifest, RawFile
 from ducklift.lake.parquet_parts import Range, copy_part, with_values
 from ducklift.lake.store import Store
+from ducklift.lake.swept import as_swept
 from ducklift.settings import Settings
 from ducklift.source_files import FileFormat, Origin, ReadOptions, kind_of
 from ducklift.specs import TableSpec
@@ -58,7 +59,7 @@ def fetch(lake: Store, manifest: Manifest, spec: TableSpec, folder: Path, settin
     when a file in place is another one by now, and `SourceFileRefused` when it cannot be read.
     """
     if not any(file.origin for file in manifest.files):
-        files = [_downloaded(lake, manifest, index, file, folder) for index, file in enumerate(manifest.files)]
+        files = _raw_files(lake, manifest, folder)
         reach("load.downloaded")
         return Fetched(manifest, manifest, files)
     known = {file.key for file in there.among(manifest.files)} if there is not None else set()
@@ -79,6 +80,17 @@ def needed_fields(spec: TableSpec) -> frozenset[str] | None:
     named += spec.synthetic_key.columns if spec.synthetic_key else ()
     named += [spec.incremental.cursor] if spec.incremental else []
     return frozenset([*named, *([spec.deleted_column] if spec.deleted_column else [])])
+
+
+def _raw_files(lake: Store, manifest: Manifest, folder: Path) -> list[Path]:
+    """Bring a load's raw files here, or those that a deletion sweep put in their place: as many records each, in the same order."""
+    try:
+        return [_downloaded(lake, manifest, index, file, folder) for index, file in enumerate(manifest.files)]
+    except CorruptObject as err:
+        swept = as_swept(lake, manifest) if err.found == "none" else None
+        if swept is None:
+            raise
+        return [_downloaded(lake, swept, index, file, folder) for index, file in enumerate(swept.files)]
 
 
 def _downloaded(lake: Store, manifest: Manifest, index: int, file: RawFile, folder: Path) -> Path:

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ducklift.errors import CorruptObject, HistoryBroken, ManifestConflict
-from ducklift.lake.commits import LOAD, CommitRecord
+from ducklift.lake.blanking import Blanker
+from ducklift.lake.commits import LOAD, SWEEP, CommitRecord
 from ducklift.lake.layout import commit_prefix, manifest_key
 from ducklift.lake.manifest import read_manifest, sha256_of
 from ducklift.lake.store import Store
+from ducklift.lake.swept import read_sweep
 from ducklift.specs import TableName, TableSpec
 from ducklift.warehouse import ledger, watermarks
 from ducklift.warehouse.checkpoints import restore_checkpoint
@@ -21,6 +23,7 @@ from ducklift.warehouse.fetching import Fetched, fetch
 from ducklift.warehouse.identifiers import quote_identifier, quote_table
 from ducklift.warehouse.intake import SecondLookNeeded, bring_in, refusals_named, take_in
 from ducklift.warehouse.known_files import FollowedFiles
+from ducklift.warehouse.swept_rows import blank_rows
 
 _MOST_PATIENT = 2  # how many readers of JSON are quicker than the one that takes even what is no JSON
 
@@ -41,6 +44,8 @@ def replay(warehouse: Warehouse, lake: Store, records: Sequence[CommitRecord], s
         else:
             with warehouse.transaction():
                 _begin(warehouse, lake, record)
+                if record.kind == SWEEP:
+                    _sweep_again(warehouse, lake, record)
                 _end(warehouse, record)
                 if record.load_id in superseded:
                     ledger.mark_superseded(warehouse, record.table_name, [record.load_id], superseded[record.load_id])
@@ -67,6 +72,12 @@ def _load_again(warehouse: Warehouse, lake: Store, record: CommitRecord, followe
                 # A reader that stumbles ends the transaction, so the next one begins it anew.
                 if patience == _MOST_PATIENT:
                     raise
+
+
+def _sweep_again(warehouse: Warehouse, lake: Store, record: CommitRecord) -> None:
+    """Take swept content out of what checkpoints and raw files from before the sweep may still have brought."""
+    sweep = read_sweep(lake, record.table_name, record.load_id)
+    blank_rows(warehouse, sweep.spec, Blanker(sweep.fields, frozenset(sweep.keys), sweep.blanking))
 
 
 def _begin(warehouse: Warehouse, lake: Store, record: CommitRecord) -> None:

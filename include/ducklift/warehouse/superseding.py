@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ducklift.errors import ContractBroken
 from ducklift.failpoints import reach
-from ducklift.lake.commits import RESET, CommitRecord, superseded_loads
+from ducklift.lake.commits import LOAD, CommitRecord, superseded_loads
 from ducklift.lake.manifest import Manifest
 from ducklift.lake.store import Store
 from ducklift.specs import TableName, TableSpec
@@ -32,7 +32,7 @@ def remove_superseded(warehouse: Warehouse, lake: Store, manifest: Manifest, spe
         raise ContractBroken(str(table), reason)
     records = ledger.commit_records(warehouse, table)
     superseded = superseded_loads(records)
-    live = [record for record in records if record.kind != RESET and record.load_id not in superseded]
+    live = [record for record in records if record.kind == LOAD and record.load_id not in superseded]
     gone = [record for record in live if _is_superseded(record, manifest)]
     if not gone:
         return
