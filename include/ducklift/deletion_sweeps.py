@@ -79,6 +79,7 @@ def sweep_keys(
         raise ConfigurationError(f"{pipeline.name} has no table {table}.")
     _check(spec)
     chosen = sorted(set(keys))
+    _check_columns(spec, blanking.keeping(tuple(_fields(spec))))
     if wrong := [key for key in chosen if len(key) != len(spec.primary_key)]:
         raise ConfigurationError(f"{table}: a key has {len(spec.primary_key)} parts ({', '.join(spec.primary_key)}), not {len(wrong[0])}.")
     lake = open_lake(settings)
@@ -97,7 +98,8 @@ def _sweep_table(
     lake = open_lake(settings)
     resumed = _resume(lake, settings, spec.name) if apply else []
     blanking = rule.blanking.keeping(tuple(_fields(spec)))
-    known = list(_asked(lake, pipeline, spec, rule, window_s, settings))
+    _check_columns(spec, blanking)
+    known = list(_asked(lake, pipeline, spec, SweepRule(rule.moment, blanking), window_s, settings))
     asked, gone = 0, list[str]()
     for count, missing in pipeline.source.find_gone(known, settings) if known else ():
         asked += count
@@ -124,6 +126,14 @@ def _check(spec: TableSpec) -> None:
         reason = "nested: tables spreads a record over several tables; use nested: json"
     if reason:
         raise ConfigurationError(f"{spec.name} cannot be swept: {reason}.")
+
+
+def _check_columns(spec: TableSpec, blanking: Blanking) -> None:
+    """Raise `ConfigurationError` for a column that must not be empty and has no text to take its content's place."""
+    for column in spec.columns:
+        taken = column.name not in spec.primary_key and blanking.takes(column.field)
+        if taken and not column.nullable and column.field not in blanking.values:
+            raise ConfigurationError(f"{spec.name}: column {column.name!r} must not be empty, so a sweep cannot take its content out.")
 
 
 def _fields(spec: TableSpec) -> list[str]:
@@ -207,6 +217,15 @@ def _resume(lake: Store, settings: Settings, table: TableName) -> list[str]:
 
 def _done(record: SweepRecord, lake: Store, settings: Settings, resumed: Sequence[str]) -> Swept:
     done = carry_out(lake, settings, record)
-    facts = {"rows": done.rows, "rewritten": done.rewritten, "erased": len(done.erased), "left": done.left}
-    url = lake.url_of(sweep_key(done.table, done.sweep_id))
-    return Swept(str(done.table), done.asked, len(done.keys), applied=True, resumed=resumed, record=url, **facts)
+    return Swept(
+        str(done.table),
+        done.asked,
+        len(done.keys),
+        applied=True,
+        rows=done.rows,
+        rewritten=done.rewritten,
+        erased=len(done.erased),
+        left=done.left,
+        resumed=resumed,
+        record=lake.url_of(sweep_key(done.table, done.sweep_id)),
+    )

@@ -40,6 +40,9 @@ def carry_out(lake: Store, settings: Settings, sweep: SweepRecord) -> SweepRecor
             prepare_system(warehouse)
             rows, old = _in_warehouse(warehouse, lake, sweep, blanker)
             refresh_read_copy(warehouse, settings)
+    old = sorted({*old, *sweep.erased})
+    # Noted before the first goes: a store that keeps versions would not list again what was deleted and not erased.
+    put_sweep(lake, sweep.model_copy(update={"erased": tuple(old)}))
     for key in old:
         lake.erase(key)
         reach("sweep.erased")

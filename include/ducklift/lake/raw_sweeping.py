@@ -21,7 +21,7 @@ _SWEEPS, _EARLIER = "sweeps", "swept_files"
 
 
 def rewrite_raw(lake: Store, sweep: SweepRecord, blanker: Blanker, folder: Path) -> list[str]:
-    """Rewrite every raw file of the table that holds a swept record, of live, superseded and pending loads; return the keys of the old ones.
+    """Rewrite every raw file of the table that holds a swept record, of whatever load, and return the keys of the old ones.
 
     What an interrupted sweep of this id rewrote before is among them. A file that expired is passed over.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ducklift.errors import ConfigurationError
 from ducklift.failpoints import reach
 from ducklift.lake.blanking import Blanker
 from ducklift.lake.commits import SWEEP, CommitRecord
@@ -22,10 +21,7 @@ _AT_ONCE = 10_000
 
 
 def content_columns(warehouse: Warehouse, spec: TableSpec, blanker: Blanker) -> dict[str, str | None]:
-    """Return the table's columns that hold content, with the text that takes its place or None.
-
-    Raises `ConfigurationError` for one that must not be empty and has no text to take its place.
-    """
+    """Return the table's columns that hold content, with the text that takes its place or None."""
     declared = {column.name: column for column in spec.columns}
     fields = _fields_of_columns(warehouse, spec.name)
     found: dict[str, str | None] = {}
@@ -34,8 +30,6 @@ def content_columns(warehouse: Warehouse, spec: TableSpec, blanker: Blanker) -> 
             continue
         column = declared.get(name)
         taken, text = blanker.column(column.field if column else fields.get(name, name))
-        if taken and text is None and column is not None and not column.nullable:
-            raise ConfigurationError(f"{spec.name}: column {name!r} must not be empty, so a sweep cannot take its content out.")
         if taken:
             found[name] = text
     return found
@@ -82,7 +76,7 @@ def oldest_moment(warehouse: Warehouse, spec: TableSpec, keys: Sequence[tuple[st
 
 
 def commit_sweep(warehouse: Warehouse, sweep: SweepRecord, blanker: Blanker, record: CommitRecord) -> int:
-    """Take the content of swept rows out in one transaction with its ledger row; return how many rows. Done before, it is not done again."""
+    """Take the content of swept rows out in one transaction with its ledger row; return how many rows. It is done once."""
     return until_committed(lambda: _commit(warehouse, sweep, blanker, record))
 
 
@@ -173,7 +167,8 @@ def _blank_quarantine(warehouse: Warehouse, table: TableName, blanker: Blanker) 
         if blanked is not None:
             # A reason shows the beginning of a value that did not fit.
             warehouse.connection.execute(
-                "UPDATE _ducklift.quarantine SET record = ?, reason = regexp_replace(reason, '^(column [^:]*: not an? [^:]*): .*$', '\\1', 's') "
+                "UPDATE _ducklift.quarantine SET record = ?, "
+                "reason = regexp_replace(reason, '^(column [^:]*: not an? [^:]*): .*$', '\\1', 's') "
                 'WHERE dataset = ? AND "table" = ? AND record = ?',
                 [blanked.decode(), *place, text],
             )
