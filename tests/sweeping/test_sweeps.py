@@ -22,7 +22,7 @@ from ducklift.specs import Blanking
 from ducklift.warehouse.connect import open_warehouse
 from ducklift.warehouse.content import family_hash
 
-SECRET = "magpie on the neighbour's roof"
+SECRET = "magpie on the roof next door"
 BLANKING = Blanking(content=("bird", "note"), values={"bird": "[deleted]"})
 
 
@@ -46,7 +46,7 @@ def holding(installation: Installation, text: str = SECRET) -> list[str]:
             data = subprocess.run(["gzip", "-dc", str(path)], capture_output=True, check=True).stdout
         elif path.suffix == ".parquet":
             data = str(duckdb.sql(f"SELECT * FROM '{path}'").fetchall()).encode()
-        if text.encode() in data or text.replace("'", "''").encode() in data:
+        if text.encode() in data:
             found.append(str(path.relative_to(installation.project)))
     for table in (str(TABLE), "_ducklift.quarantine", "_ducklift.loads", "_ducklift.deletions"):
         if any(text in str(row) for row in installation.query(f"FROM {table}")):

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 import ducklift
-from ducklift.cli import checking, diagnosing, history, inspecting, keeping, quarantining, querying, running, standing_in, starting, valuing
+from ducklift.cli import (
+    checking,
+    diagnosing,
+    history,
+    inspecting,
+    keeping,
+    quarantining,
+    querying,
+    running,
+    standing_in,
+    starting,
+    sweeping,
+    valuing,
+)
 from ducklift.cli.outcome import Verbs
 
 app = typer.Typer(
@@ -47,6 +60,7 @@ app.add_typer(quarantining.verbs, name="quarantine")
 app.add_typer(valuing.verbs, name="asset")
 app.command("gc")(keeping.gc)
 app.command("publish")(keeping.publish)
+app.command("sweep")(sweeping.sweep)
 app.command("validate")(checking.validate)
 app.command("init")(starting.init)
 app.command("doctor")(diagnosing.doctor)

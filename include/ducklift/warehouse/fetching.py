@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from ducklift.errors import CorruptObject, SourceFileRefused
+from ducklift.errors import CorruptObject, RawExpired, SourceFileRefused
 from ducklift.failpoints import reach
 from ducklift.lake.expiry import refuse_expired
 from ducklift.lake.file_reading import REJECTED, Query, count_rows, csv_query, json_query, json_shape, opened, reading_files, rejects
@@ -87,7 +87,8 @@ def _raw_files(lake: Store, manifest: Manifest, folder: Path) -> list[Path]:
     try:
         return [_downloaded(lake, manifest, index, file, folder) for index, file in enumerate(manifest.files)]
     except CorruptObject as err:
-        swept = as_swept(lake, manifest) if err.found == "none" else None
+        missing = not isinstance(err, RawExpired) and err.found == "none"
+        swept = as_swept(lake, manifest) if missing else None
         if swept is None:
             raise
         return [_downloaded(lake, swept, index, file, folder) for index, file in enumerate(swept.files)]
