@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ducklift.warehouse.connect import Warehouse
 
 Key = tuple[str, ...]
+_TELLING = 20  # records in one answer from which on a share says something
 
 
 @dataclass(frozen=True)
@@ -100,17 +101,28 @@ def _sweep_table(
     blanking = rule.blanking.keeping(tuple(_fields(spec)))
     _check_columns(spec, blanking)
     known = list(_asked(lake, pipeline, spec, SweepRule(rule.moment, blanking), window_s, settings))
-    asked, gone = 0, list[str]()
-    for count, missing in pipeline.source.find_gone(known, settings) if known else ():
-        asked += count
-        gone += missing
-    if len(gone) > most * asked:
-        raise SweepRefused(str(spec.name), len(gone), asked, most)
+    asked, gone = _gone(pipeline, spec, known, most, settings)
     if not apply or not gone:
         return Swept(str(spec.name), asked, len(gone), applied=apply, resumed=resumed)
     keys = sorted((name,) for name in gone)
     since = _oldest(spec, keys, rule, settings) if pipeline.target == "warehouse" else None
     return _done(_begun(lake, pipeline, spec, keys, asked, blanking, since), lake, settings, resumed)
+
+
+def _gone(pipeline: Pipeline, spec: TableSpec, known: Sequence[list[str]], most: float, settings: Settings) -> tuple[int, list[str]]:
+    """Return how many records were asked about, and which are gone; raises `SweepRefused` when these are too many.
+
+    Each answer about a good number of records is looked at by itself as well: one that is broken would be lost among many that are not.
+    """
+    asked, gone = 0, list[str]()
+    for count, missing in pipeline.source.find_gone(known, settings) if known else ():
+        asked += count
+        gone += missing
+        if count >= _TELLING and len(missing) > most * count:
+            raise SweepRefused(str(spec.name), len(missing), count, most)
+    if len(gone) > most * asked:
+        raise SweepRefused(str(spec.name), len(gone), asked, most)
+    return asked, gone
 
 
 def _check(spec: TableSpec) -> None:
