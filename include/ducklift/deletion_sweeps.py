@@ -1,7 +1,7 @@
 """Deletion sweeps: what is gone at its source is taken out of the table and of everything in the lake that holds it.
 
 A sweep is fixed as a record in the lake before anything is changed, and done from that record alone, so that one that was cut short is
-done to its end by the next. See docs/decisions/0005-deletion-sweeps.md for why it goes this way.
+done to its end by the next. See docs/decisions/0004-deletion-sweeps.md for why it goes this way.
 """
 
 from __future__ import annotations

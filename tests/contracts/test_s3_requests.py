@@ -37,6 +37,8 @@ ACTION_OF = {
     "CompleteMultipartUpload": "s3:PutObject",
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
     "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "ListObjectVersions": "s3:ListBucketVersions",
+    "DeleteObject of a version": "s3:DeleteObjectVersion",
 }
 Call = tuple[str, dict[str, Any]]
 Answer = Callable[..., Any]
@@ -66,7 +68,11 @@ def on_request(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
 @pytest.fixture
 def calls(on_request: Callable[[Answer], None]) -> list[Call]:
     seen: list[Call] = []
-    on_request(lambda model, params, **_: seen.append((model.name, params)))
+
+    def note(model: Any, params: dict[str, Any], **_: Any) -> None:
+        seen.append((f"{model.name} of a version" if "versionId" in (params.get("query_string") or {}) else model.name, params))
+
+    on_request(note)
     return seen
 
 
@@ -80,7 +86,7 @@ def owner_of(endpoint: str) -> Any:
 
 
 def whole_life(settings: Settings) -> None:
-    """Make the bucket, load twice, see what is there, and collect garbage: a multipart upload that was never completed."""
+    """Make the bucket, load twice, see what is there, collect garbage (an upload that was never completed), erase what had versions."""
     place = Installation(settings.project, settings.lake_url, settings.environment)
     assert place.land(sightings(1, 2)).state == "loaded"
     assert place.land(sightings(2, 3), day=1).state == "loaded"
@@ -89,6 +95,30 @@ def whole_life(settings: Settings) -> None:
     lake.filesystem.call_s3("create_multipart_upload", Bucket=lake.root.partition("/")[0], Key=lake.path("raw/big").partition("/")[2])
     found = collect_garbage(settings, apply=True, now=datetime.now(UTC) + timedelta(days=2))
     assert [item.kind for item in found.items] == ["unfinished"]
+    owner_of(settings.environment["AWS_ENDPOINT_URL"]).put_bucket_versioning(
+        Bucket=lake.root.partition("/")[0], VersioningConfiguration={"Status": "Enabled"}
+    )
+    lake.replace("raw/again", b"new")
+    lake.erase("raw/again")
+
+
+def test_what_is_erased_of_a_versioned_bucket_leaves_no_version_and_nothing_else_is_touched(settings: Settings, moto_s3):
+    lake = open_lake(settings)
+    ensure_lake(lake)
+    client, bucket, prefix = owner_of(moto_s3.url), lake.root.partition("/")[0], lake.path("").partition("/")[2]
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for key in ("raw/a", "raw/ab", "raw/b"):
+        lake.replace(key, b"first")
+        lake.replace(key, b"second")
+
+    lake.erase("raw/a")
+    lake.erase("raw/a")
+    lake.erase_older("raw/b")
+
+    answer = client.list_object_versions(Bucket=bucket, Prefix=f"{prefix}raw/")
+    left = [each["Key"].removeprefix(prefix) for each in (*answer["Versions"], *answer.get("DeleteMarkers", ()))]
+    assert sorted(key for key in left if "probe" not in key) == ["raw/ab", "raw/ab", "raw/b"]
+    assert lake.read("raw/b") == b"second"
 
 
 def test_the_published_policy_is_the_exact_set_of_calls(settings: Settings, calls: list[Call]):
