@@ -18,6 +18,7 @@ from ducklift.lake.blanking import Blanker
 from ducklift.lake.filesystem import open_lake
 from ducklift.lake.layout import sweep_key
 from ducklift.lake.manifest import compact_utc
+from ducklift.lake.raw_sweeping import refuse_whole_files
 from ducklift.lake.store import Store
 from ducklift.lake.swept import SweepRecord, put_sweep, unfinished_sweeps
 from ducklift.pipeline_file import Pipeline, Sweeping
@@ -203,6 +204,7 @@ def _oldest(spec: TableSpec, keys: Sequence[Key], rule: SweepRule, settings: Set
 def _begun(
     lake: Store, pipeline: Pipeline, spec: TableSpec, keys: Sequence[Key], asked: int, blanking: Blanking, since: datetime | None
 ) -> SweepRecord:
+    refuse_whole_files(lake, spec.name)
     now = datetime.now(UTC)
     record = SweepRecord(
         sweep_id=f"{compact_utc(now)}-{uuid.uuid4().hex[:8]}",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ducklift.errors import CorruptObject
+from ducklift.errors import ConfigurationError, CorruptObject
 from ducklift.failpoints import reach
 from ducklift.lake.blanking import Blanker, rewritten
 from ducklift.lake.gc import is_manifest, read_manifests
@@ -16,6 +16,7 @@ from ducklift.lake.layout import swept_key
 from ducklift.lake.manifest import Manifest, RawFile
 from ducklift.lake.store import Store
 from ducklift.lake.swept import SweepRecord, as_swept
+from ducklift.specs import TableName
 
 _SWEEPS, _EARLIER = "sweeps", "swept_files"
 
@@ -25,13 +26,26 @@ def rewrite_raw(lake: Store, sweep: SweepRecord, blanker: Blanker, folder: Path)
 
     What an interrupted sweep of this id rewrote before is among them. A file that expired is passed over.
     """
-    prefix = f"raw/{sweep.table.dataset}/{sweep.table.table}/_loads/"
-    manifests = read_manifests(lake, [item.key for item in lake.list(prefix) if is_manifest(item.key)])
     old: list[str] = []
-    for manifest in manifests.values():
+    for manifest in _manifests(lake, sweep.table):
         if sweep.since is None or manifest.extracted_at >= sweep.since:
             old += _rewrite_load(lake, sweep, manifest, blanker, folder)
     return old
+
+
+def refuse_whole_files(lake: Store, table: TableName) -> None:
+    """Raise `ConfigurationError` where a load's raw files are whole files of its source: these are kept as they came, or lie elsewhere."""
+    for manifest in _manifests(lake, table):
+        if any(file.origin for file in manifest.files):
+            raise ConfigurationError(
+                f"{table} cannot be swept: the raw files of load {manifest.load_id} are whole files of its source. "
+                "Take the records out of those files, and load them again."
+            )
+
+
+def _manifests(lake: Store, table: TableName) -> Iterable[Manifest]:
+    prefix = f"raw/{table.dataset}/{table.table}/_loads/"
+    return read_manifests(lake, [item.key for item in lake.list(prefix) if is_manifest(item.key)]).values()
 
 
 def _rewrite_load(lake: Store, sweep: SweepRecord, manifest: Manifest, blanker: Blanker, folder: Path) -> Sequence[str]:
