@@ -73,8 +73,9 @@ def shared_options() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch, shared_options: dict[str, dict[str, Any]]) -> None:
-    """Wait half a second instead of a minute, retry less often, and share one client."""
+    """Wait half a second instead of a minute, retry less often and at once, and share one client."""
     import s3fs
+    from botocore.retries.standard import ExponentialBackoff
 
     real = s3.s3_options
 
@@ -88,6 +89,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, shared_options: dict[str, dict[st
 
     monkeypatch.setattr(s3, "s3_options", options)
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 2)
+    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda self, context: 0.0)
 
 
 @pytest.fixture
@@ -245,6 +247,7 @@ EVERY_REQUEST: Mapping[str, Mapping[str, Any]] = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", EVERY_REQUEST)
 def test_a_fault_of_the_nth_request_is_survived_for_every_n(
     fault: str, tmp_path: Path, moto_s3: Any, proxy: S3Proxy, undisturbed: Mapping[str, Any]
