@@ -47,11 +47,11 @@ def isolate_process() -> Path:
 
 TEMPORARY_HOME = isolate_process()
 
-# What a load imports, pandas above all (DuckDB looks for its values among those that are bound), costs two seconds of CPU in every
-# process that a test starts to kill it; one forked from a server that has it costs none. The server does not know the tests' folders.
+# What a load imports costs a second of CPU in every process that a test starts to kill it; one that is forked from a server that has it
+# costs none. Installed modules only: the server does not know the tests' folders.
 IMPORTED_ONCE = [
     "duckdb",
-    "pandas",
+    "isal.isal_zlib",
     "pytz",
     "pytest",
     "tenacity",
