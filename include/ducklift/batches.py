@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ducklift.cursors import Cursor, greatest
+from ducklift.cursors import Cursor, greatest, reaches
 from ducklift.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -34,3 +34,17 @@ def greatest_cursor(batch: Batch, field: str) -> Cursor | None:
     if isinstance(value, Decimal):
         value = int(value) if value == int(value) else str(value)
     return greatest([value.isoformat() if isinstance(value, date) else value])
+
+
+def before_cursor(batch: Batch, field: str, end: Cursor) -> Batch:
+    """Return the batch without the records whose cursor is `end` or lies beyond it; a record without a cursor stays."""
+    reached = greatest_cursor(batch, field)
+    if reached is not None and not reaches(reached, end):
+        return batch
+    if isinstance(batch, list):
+        return [record for record in batch if not reaches(record.get(field), end)]
+    if field not in batch.schema.names:
+        return batch
+    import pyarrow as pa
+
+    return batch.filter(pa.array([not reaches(value, end) for value in batch.column(field).to_pylist()], pa.bool_()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 Cursor = int | float | str
@@ -53,6 +53,17 @@ def greatest(values: Iterable[object]) -> Cursor | None:
     for value in cursors:
         found = latest(found, value)
     return found
+
+
+def reaches(value: object, end: Cursor) -> bool:
+    """Return whether a value is the cursor `end` or lies beyond it; what cannot be compared with it does not."""
+    value = value.isoformat() if isinstance(value, date) else value
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or isinstance(value, str) != isinstance(end, str):
+        return False
+    known, bound = _ordered(value), _ordered(end)
+    if type(known) is not type(bound) and isinstance(end, str):
+        return str(value) >= end  # one of the two is no date
+    return known >= bound  # type: ignore[operator]
 
 
 def _ordered(value: Cursor) -> Cursor | datetime:

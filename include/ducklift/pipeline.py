@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ducklift import __version__
-from ducklift.batches import greatest_cursor
+from ducklift.batches import Batch, before_cursor, greatest_cursor
 from ducklift.cursors import Cursor, latest
 from ducklift.errors import ConfigurationError, DuckliftError, ManifestMissing, SliceNotOver, SpoolMissing
 from ducklift.failpoints import reach
@@ -89,7 +89,7 @@ def _into_package(
     report, spec, slice_ = ReadReport(on_progress=on_progress), plan.spec, plan.slice
     extracted_at = datetime.now(UTC)
     reached: Cursor | None = None
-    batches = iter(pipeline.source.read(_request(pipeline, plan, settings), settings, report))
+    batches = _before_the_end(pipeline.source.read(_request(pipeline, plan, settings), settings, report), plan)
     first = next(batches, None)
     if pipeline.source.finds_keys:
         spec = _with_key(pipeline, slice_.stream, report.primary_key)
@@ -109,6 +109,19 @@ def _into_package(
                 on_progress(writer.rows)
         writer.close()
         return writer.finish(_manifest(pipeline, plan, run, report, writer, extracted_at, reached))
+
+
+def _before_the_end(batches: Iterable[Batch | SourceFile], plan: Plan) -> Iterator[Batch | SourceFile]:
+    """Yield the batches without what lies at or beyond the slice's end, also of a source that does not keep to it: a later slice brings it.
+
+    A whole file stays whole: its load leaves such records out.
+    """
+    incremental, end = plan.spec.incremental, plan.slice.cursor_to
+    if incremental is None or end is None:
+        yield from batches
+        return
+    for batch in batches:
+        yield batch if isinstance(batch, SourceFile) else before_cursor(batch, incremental.cursor, end)
 
 
 def _with_key(pipeline: Pipeline, stream: str, found_key: tuple[str, ...]) -> TableSpec:

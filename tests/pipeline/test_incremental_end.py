@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+import pyarrow as pa
 import pytest
 from installations import STREAM, TABLE, Installation, Record
 
+from ducklift.cursors import reaches
 from ducklift.errors import ConfigurationError
 from ducklift.lake.layout import snapshot_key
 from ducklift.pipeline import Pipeline, extract, load, upload
@@ -28,6 +30,8 @@ class LogbookSource(Source):
     type: Literal["logbook"] = "logbook"
     entries: tuple[Record, ...]
     bounded: bool = True
+    obeys: bool = True
+    as_arrow: bool = False
 
     def streams(self) -> Sequence[str]:
         return [STREAM]
@@ -37,7 +41,8 @@ class LogbookSource(Source):
 
     def read(self, request: SliceRequest, settings: Settings, report: ReadReport) -> Iterator[Batch]:
         end = str(request.cursor_to or "9999").replace("+00:00", "")
-        yield [dict(one) for one in self.entries if str(request.cursor_from or "") <= one["seen"] < end]
+        inside = [dict(one) for one in self.entries if not self.obeys or str(request.cursor_from or "") <= one["seen"] < end]
+        yield pa.Table.from_pylist(inside) if self.as_arrow else inside
         report.request = {"cursor_to": request.cursor_to}
         report.ordered_and_complete = True
 
@@ -49,8 +54,10 @@ def entry(day: int) -> Record:
 ENTRIES = (entry(0), entry(1), entry(2), {"id": "wrong clock", "seen": FUTURE})
 
 
-def logbook(installation: Installation, *, bounded: bool = True, **incremental: Any) -> Pipeline:
-    source = LogbookSource(entries=ENTRIES, bounded=bounded)
+def logbook(
+    installation: Installation, *, bounded: bool = True, obeys: bool = True, as_arrow: bool = False, **incremental: Any
+) -> Pipeline:
+    source = LogbookSource(entries=ENTRIES, bounded=bounded, obeys=obeys, as_arrow=as_arrow)
     return installation.pipeline(source=source, **TIMED, incremental={"cursor": "seen", **incremental})
 
 
@@ -74,6 +81,30 @@ def test_end_now_leaves_what_lies_in_the_runs_future_until_its_time_comes(instal
 
     third = go(installation, pipeline, datetime(2099, 1, 1, tzinfo=UTC))
     assert (third.rows_inserted, third.watermark) == (1, FUTURE)
+
+
+@pytest.mark.parametrize("as_arrow", [False, True])
+def test_records_at_or_beyond_the_end_are_left_out_also_where_the_source_gives_them(installation: Installation, as_arrow: bool) -> None:
+    loose = {"obeys": False, "as_arrow": as_arrow}
+
+    first = go(installation, logbook(installation, end=entry(1)["seen"], **loose), FIRST)
+    assert (first.rows_extracted, first.watermark, ids(installation)) == (1, entry(0)["seen"], ["d0"])
+
+    later = go(installation, logbook(installation, end=entry(2)["seen"] + "+00:00", **loose), FIRST + timedelta(days=1))
+    assert (later.rows_inserted, later.watermark, ids(installation)) == (1, entry(1)["seen"], ["d0", "d1"])
+
+
+@pytest.mark.parametrize(
+    ("value", "end", "reached"),
+    [
+        (5, 5, True), (4, 5.5, False), (True, 0, False), (None, 0, False), ("9", 5, False), ([9], 5, False), ("b", "a", True),
+        ("a", "b", False),
+        ("2026-03-01T12:00:00+02:00", "2026-03-01T10:00:00Z", True), (datetime(2026, 3, 1, 9, tzinfo=UTC), "2026-03-01T10:00:00Z", False),
+        ("soon", "2026-03-01", True),
+    ],
+)  # fmt: skip
+def test_a_cursor_reaches_an_end_it_equals_or_exceeds_and_what_cannot_be_compared_does_not(value: Any, end: Any, reached: bool) -> None:
+    assert reaches(value, end) is reached
 
 
 def test_without_it_a_wrong_clock_is_the_watermark(installation: Installation) -> None:
