@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from buckets import Bucket, moments
@@ -238,3 +239,23 @@ def test_what_cannot_be_taken_for_what_it_says_is_refused_before_a_row_is_writte
 
     assert bucket.installation.keys("raw/") == []
     assert list((bucket.installation.project / ".ducklift" / "spool").rglob("*.csv")) == []
+
+
+def test_a_lake_without_a_warehouse_reads_whole_files_as_one_table(bucket: Bucket) -> None:
+    from ducklift.lake.order import current_snapshot
+    from ducklift.specs import TableName
+    from ducklift.warehouse.lake_views import dataset_sql
+
+    bucket.put("a.json", '[{"id": 1}, {"id": 2}]')
+    bucket.put("b.jsonl", '{"id": 3}\n')
+    bucket.put("empty.jsonl", "")
+    pipeline = bucket.pipeline("*.json*", target="lake")
+    bucket.land(pipeline)
+    bucket.land(pipeline, day=1)
+
+    table, lake = TableName.parse("shop.sales"), bucket.installation.lake
+    known = current_snapshot(lake, table, "lake")
+    assert known is not None
+    assert known.rows == 3
+    found = duckdb.sql(f"SELECT id, parse_filename(_source_file) FROM ({dataset_sql(lake, table)}) ORDER BY id").fetchall()
+    assert found == [(1, "a.json"), (2, "a.json"), (3, "b.jsonl")]

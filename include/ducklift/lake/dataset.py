@@ -25,8 +25,8 @@ class LiveFile:
 
     @property
     def kind(self) -> str:
-        """Return the format without its compression."""
-        return self.manifest.format.partition(".")[0]
+        """Return the format without its compression; csv for what has tabs, json for whole documents."""
+        return (self.file.format or self.manifest.format).partition(".")[0].replace("tsv", "csv")
 
 
 def live_files(lake: Store, table: TableName) -> list[LiveFile]:
@@ -49,7 +49,9 @@ def _files(lake: Store, record: CommitRecord, swept: Mapping[str, str]) -> list[
     if data is None:
         raise CorruptObject(lake.url_of(key), "a manifest", "none")
     manifest = read_manifest(data, lake.url_of(key))
-    return [LiveFile(file, manifest) for file in manifest.files]
+    if any(file.in_place for file in manifest.files):
+        raise ConfigurationError(f"{record.table_name} has files that are used in place: the lake holds no copy of them to read.")
+    return [LiveFile(file, manifest) for file in manifest.files if file.rows]
 
 
 def arrow_dataset(lake: Store, table: TableName) -> Any:

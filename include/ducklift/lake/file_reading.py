@@ -9,6 +9,7 @@ import codecs
 import csv
 import io
 import re
+import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ class Query:
     values: list[Any]
 
 
-def count_rows(local: Path, file_format: FileFormat, read: ReadOptions, name: str) -> Counted:
+def count_rows(reader: FileDuckDB, local: Path, file_format: FileFormat, read: ReadOptions, name: str) -> Counted:
     """Return what is in a local copy of a file; reads all of it but for Parquet.
 
     Raises `SourceFileRefused`, which calls the file `name`, when it is cut, damaged, a bomb, or not of its format.
@@ -62,41 +63,57 @@ def count_rows(local: Path, file_format: FileFormat, read: ReadOptions, name: st
     if local.stat().st_size == 0 or not lines.rows:
         return Counted(0)
     if kind_of(file_format) == "csv":
-        with reading_files(local.parent, name) as connection:
+        with reader.reading(name) as connection:
             query = csv_query(local, file_format, read, name)
             # Of columns that are not asked for, DuckDB would not see what is wrong with them.
             return Counted(_value(connection, f"SELECT count(*), count(COLUMNS(*)) FROM ({query.sql})", query) + rejects(connection))
     shape = json_shape(local, file_format)
     if file_format.startswith("jsonl") or shape == "lines":
         return lines
-    with reading_files(local.parent, name) as connection:
+    with reader.reading(name) as connection:
         query = json_query(local, shape)
         rows = _value(connection, f"SELECT count(*) FROM ({query.sql})", query)
         return Counted(rows, _value(connection, f"SELECT coalesce(max(octet_length(encode(line))), 0) FROM ({query.sql})", query))
 
 
-@contextmanager
-def reading_files(folder: Path, name: str) -> Iterator[DuckDBPyConnection]:
-    """Open a DuckDB that reads and writes files in `folder` alone; what it cannot read is refused by `name`."""
-    import duckdb
+class FileDuckDB:
+    """A DuckDB of its own that reads and writes files in one folder alone, opened at the first use; close it."""
 
-    connection = duckdb.connect(":memory:")
-    try:
-        for setting in (
-            "SET preserve_insertion_order = true",
-            f"SET memory_limit = '{_MEMORY}'",
-            "SET autoinstall_known_extensions = false",
-        ):
-            connection.execute(setting)
-        connection.execute("SET temp_directory = ?", [str(folder)])
-        connection.execute("SET allowed_directories = ?", [[str(folder)]])
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._spill = folder, folder / "spill"
+        self._connection: DuckDBPyConnection | None = None
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[DuckDBPyConnection]:
+        """Yield the connection to read one file; what it cannot read is refused by `name`."""
+        import duckdb
+
+        if self._connection is None:
+            self._connection = self._opened()
+        try:
+            yield self._connection
+        except (duckdb.InvalidInputException, duckdb.ConversionException) as err:
+            raise SourceFileRefused(name, f"DuckDB cannot read it: {str(err).splitlines()[0]}") from err
+        finally:
+            for table in ("reject_errors", "reject_scans"):
+                self._connection.execute(f"DROP TABLE IF EXISTS {table}")
+
+    def close(self) -> None:
+        """End it, and leave nothing of it in the folder."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        shutil.rmtree(self._spill, ignore_errors=True)
+
+    def _opened(self) -> DuckDBPyConnection:
+        import duckdb
+
+        connection = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": _MEMORY, "autoinstall_known_extensions": "false"})
+        connection.execute("SET temp_directory = ?", [str(self._spill)])
+        connection.execute("SET allowed_directories = ?", [[str(self._folder)]])
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        yield connection
-    except (duckdb.InvalidInputException, duckdb.ConversionException) as err:
-        raise SourceFileRefused(name, f"DuckDB cannot read it: {str(err).splitlines()[0]}") from err
-    finally:
-        connection.close()
+        return connection
 
 
 def csv_query(local: Path, file_format: FileFormat, read: ReadOptions, name: str) -> Query:

@@ -17,7 +17,7 @@ from typing import Any, cast
 from ducklift.batches import Batch
 from ducklift.errors import ContractBroken, DiskFull
 from ducklift.failpoints import reach
-from ducklift.lake.file_reading import count_rows
+from ducklift.lake.file_reading import FileDuckDB, count_rows
 from ducklift.lake.formats import OpenFile, encoder_of
 from ducklift.lake.hashed_file import file_sha256 as file_sha256
 from ducklift.lake.hashed_file import synced
@@ -52,6 +52,7 @@ class SpoolWriter:
         self._place, self._encoder = place, encoder_of(facts.extension)
         name, attempt = PackageName(facts.table, facts.load_id), uuid.uuid4().hex[:12]
         self._package, self._building = place.package(name, attempt), place.building(name, attempt)
+        self._reader = FileDuckDB(self._building)
         self._open: dict[Partition, OpenFile] = {}
         self._opened = 0
         self._file_ids: set[str] = set()
@@ -64,6 +65,7 @@ class SpoolWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._reader.close()
         if kind is not None:
             for file in self._open.values():
                 file.abandon()
@@ -141,7 +143,7 @@ class SpoolWriter:
         local = self._building / f"taken-{self._opened:06d}" / f"file.{file.format}"
         local.parent.mkdir()
         file.fetch(local)
-        counted = count_rows(local, file.format, file.read, file.origin.url)
+        counted = count_rows(self._reader, local, file.format, file.read, file.origin.url)
         sha256 = file_sha256(local)
         key = self.layout.key(replace(self.facts, extension=file.format), self._file_id(sha256))
         kept = local.rename(self._building / file_name(key))
@@ -163,6 +165,7 @@ class SpoolWriter:
 
     def close(self) -> tuple[RawFile, ...]:
         """Close the files that are open and return all files."""
+        self._reader.close()
         with self._no_space_named():
             for partition in list(self._open):
                 self._close_file(partition)

@@ -7,6 +7,7 @@ the wanted rows and columns are read. Everything is compared with the manifest f
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ import orjson
 from ducklift.errors import CorruptObject, RawExpired, SourceFileRefused
 from ducklift.failpoints import reach
 from ducklift.lake.expiry import refuse_expired
-from ducklift.lake.file_reading import REJECTED, Query, count_rows, csv_query, json_query, json_shape, opened, reading_files, rejects
+from ducklift.lake.file_reading import REJECTED, FileDuckDB, Query, count_rows, csv_query, json_query, json_shape, opened, rejects
 from ducklift.lake.filesystem import open_place
 from ducklift.lake.foreign_objects import fetch_object, refuse_changed
 from ducklift.lake.hashed_file import file_sha256
@@ -65,7 +66,8 @@ def fetch(lake: Store, manifest: Manifest, spec: TableSpec, folder: Path, settin
     known = {file.key for file in there.among(manifest.files)} if there is not None else set()
     wanted = [file for file in manifest.files if file.key not in known]
     fetcher = _Fetcher(lake, manifest, needed_fields(spec), folder, settings)
-    pairs = [pair for index, file in enumerate(wanted) if (pair := fetcher.fetched(index, file)) is not None]
+    with closing(fetcher.reader):
+        pairs = [pair for index, file in enumerate(wanted) if (pair := fetcher.fetched(index, file)) is not None]
     reach("load.downloaded")
     left_out = sum(file.rows for file in manifest.files) - sum(file.rows for file in wanted)
     read = manifest.model_copy(update={"files": tuple(file for file, _ in pairs), "rows": sum(file.rows for file, _ in pairs)})
@@ -117,6 +119,7 @@ class _Fetcher:
     def __init__(self, lake: Store, manifest: Manifest, needed: frozenset[str] | None, folder: Path, settings: Settings) -> None:
         self._lake, self._manifest, self._needed, self._folder = lake, manifest, needed, folder
         self._read = manifest.read or ReadOptions()
+        self.reader = FileDuckDB(folder)
         self._opened = cache(lambda place, access: open_place(settings, place, access))
 
     def fetched(self, index: int, file: RawFile) -> tuple[RawFile, Path] | None:
@@ -132,7 +135,7 @@ class _Fetcher:
         if origin is not None and origin.in_place:
             local = folder / f"object.{file_format}"
             fetch_object(self._place(origin), origin, local)
-            counted = count_rows(local, file_format, self._read, file.source)
+            counted = count_rows(self.reader, local, file_format, self._read, file.source)
             sizes = {"rows": counted.rows, "longest_record_bytes": counted.longest_record_bytes}
             file = file.model_copy(update={**sizes, "counted": True})
             if not file.rows:
@@ -167,7 +170,7 @@ class _Fetcher:
             with local.open("rb") as source:
                 copy_part(source, target, Range(), file.source, None, None, file.values)
         elif kind == "csv":
-            with reading_files(local.parent, file.source) as connection:
+            with self.reader.reading(file.source) as connection:
                 query = csv_query(local, file_format, self._read, file.source)
                 _csv_as_parquet(connection, query, target, file, self._read.header)
         else:
@@ -177,7 +180,7 @@ class _Fetcher:
             if shape == "lines":
                 _lines_with_values(local, file_format, target, file)
             else:
-                with reading_files(local.parent, file.source) as connection:
+                with self.reader.reading(file.source) as connection:
                     _json_as_lines(connection, json_query(local, shape), target, file)
         local.unlink()
         return target

@@ -37,7 +37,7 @@ def dataset_sql(lake: Store, table: TableName) -> str:
     read = " UNION ALL BY NAME ".join(f"(FROM {_reader(lake, kind, chosen)})" for kind, chosen in kinds.items())
     lineage = ", ".join(
         f"({quote_literal(_path(lake, live))}, {quote_literal(live.manifest.load_id)}, "
-        f"CAST({quote_literal(live.manifest.extracted_at.isoformat())} AS TIMESTAMPTZ), {quote_literal(live.file.key)})"
+        f"CAST({quote_literal(live.manifest.extracted_at.isoformat())} AS TIMESTAMPTZ), {quote_literal(live.file.source)})"
         for live in files
     )
     joined = (
@@ -53,9 +53,10 @@ def _reader(lake: Store, kind: str, files: Sequence[LiveFile]) -> str:
         return f"read_parquet({paths}, union_by_name = true, filename = '{_FILE}')"
     if kind == "csv":
         return f"read_csv({paths}, union_by_name = true, sample_size = -1, header = true, filename = '{_FILE}')"
+    form = "auto" if kind == "json" else "newline_delimited"
     longest = max(16 * 2**20, *(live.file.longest_record_bytes + 1024 for live in files))
     return (
-        f"read_json({paths}, format = 'newline_delimited', union_by_name = true, sample_size = -1, maximum_object_size = {longest}, "
+        f"read_json({paths}, format = '{form}', union_by_name = true, sample_size = -1, maximum_object_size = {longest}, "
         f"filename = '{_FILE}')"
     )
 
