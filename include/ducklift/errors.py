@@ -15,6 +15,7 @@ DuckliftError
 │   ├── ListingGap               the source could not reach back to the watermark; what it gave is loaded
 │   ├── SourceFileChanged        an object that a load refers to, or was to copy, is another one by now, or gone
 │   ├── SourceFileRefused        a file that is cut, a bomb, of another format, or hostile
+│   ├── FilesTaken               two runs of a lake without a warehouse listed the same files, and the other one was first
 │   ├── LakeRefused              keys, permission, foreign bucket, skewed clock
 │   ├── CorruptObject            size or hash differs from the manifest
 │   │   └── RawExpired           the raw file was deleted on purpose, by retention or because it was superseded
@@ -206,6 +207,17 @@ class SourceFileRefused(Terminal):
     def __init__(self, url: str, reason: str) -> None:
         self.url, self.reason = url, reason
         super().__init__(f"{url} was refused: {reason}. Nothing was loaded. Mend the file, or leave it out by a narrower source.path.")
+
+
+class FilesTaken(Terminal):
+    """A load of a table in the lake alone brings files that another load committed since they were listed."""
+
+    def __init__(self, load_id: str, url: str, files: int) -> None:
+        self.load_id, self.url, self.files = load_id, url, files
+        super().__init__(
+            f"Load {load_id} brings {files} files that another run has committed since they were listed, {url} among them. Nothing was "
+            "committed twice. A new run takes what is left."
+        )
 
 
 class LakeRefused(Terminal):

@@ -106,13 +106,14 @@ def test_a_file_in_place_that_was_overwritten_or_deleted_is_refused(place: tuple
         load(deleted, installation.settings, one)
 
 
-@pytest.mark.parametrize("key", ["in/a b+c%20&é🦆.csv", "in/*[x]?.csv", "in/" + "n" * 200 + ".csv", "in/a=b#frag.csv", "in/'quote\".csv"])
-def test_odd_names_are_taken_as_they_are(place: tuple[Installation, Store], key: str) -> None:
+def test_odd_names_are_taken_as_they_are(place: tuple[Installation, Store]) -> None:
     installation, store = place
-    store.replace(key, b"id\n1\n")
+    keys = ["in/a b+c%20&é🦆.csv", "in/*[x]?.csv", "in/" + "n" * 200 + ".csv", "in/a=b#frag.csv", "in/'quote\".csv"]
+    for key in keys:
+        store.replace(key, b"id\n1\n")
 
-    assert go(installation, pipeline(store, "in/*.csv", in_place=False)).rows_inserted == 1
-    assert installation.query("SELECT _source_file FROM shop.sales") == [(f"{store.url}/{key}",)]
+    assert go(installation, pipeline(store, "in/*.csv", in_place=False)).rows_inserted == len(keys)
+    assert {name for (name,) in installation.query("SELECT _source_file FROM shop.sales")} == {f"{store.url}/{key}" for key in keys}
     verify(installation.lake, installation.settings)
 
 

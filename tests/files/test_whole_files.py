@@ -12,9 +12,11 @@ import duckdb
 import pyarrow as pa
 import pytest
 from buckets import Bucket, moments
+from installations import slice_run
 
-from ducklift.errors import SourceFileChanged, SourceFileRefused
+from ducklift.errors import FilesTaken, SourceFileChanged, SourceFileRefused
 from ducklift.lake.store import Store
+from ducklift.pipeline import extract, upload
 from ducklift.resets import reset_pipeline
 from ducklift.warehouse.rebuild import verify
 
@@ -252,6 +254,13 @@ def test_a_lake_without_a_warehouse_reads_whole_files_as_one_table(bucket: Bucke
     pipeline = bucket.pipeline("*.json*", target="lake")
     bucket.land(pipeline)
     bucket.land(pipeline, day=1)
+
+    bucket.put("c.json", "[]")
+    settings = bucket.installation.settings
+    packages = [extract(pipeline, pipeline.streams()[0], slice_run(day), settings) for day in (2, 3)]
+    upload(packages[0], settings)
+    with pytest.raises(FilesTaken, match=r"c\.json"):
+        upload(packages[1], settings)
 
     table, lake = TableName.parse("shop.sales"), bucket.installation.lake
     known = current_snapshot(lake, table, "lake")

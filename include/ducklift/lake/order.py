@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from ducklift.cursors import latest
-from ducklift.errors import ContractBroken, ManifestConflict
+from ducklift.errors import ContractBroken, FilesTaken, ManifestConflict
 from ducklift.failpoints import reach
 from ducklift.lake.commits import (
     LOAD,
@@ -25,6 +25,7 @@ from ducklift.lake.commits import (
     superseded_loads,
 )
 from ducklift.lake.layout import commit_key, committed_key, order_key
+from ducklift.lake.loaded_files import commits_in_lake, loaded_files
 from ducklift.lake.manifest import Manifest
 from ducklift.lake.store import Store
 from ducklift.specs import TableName
@@ -100,7 +101,17 @@ def _next(known: Snapshot | None) -> int:
     return known.sequence + 1 if known else 1
 
 
+def _refuse_known_files(lake: Store, manifest: Manifest) -> None:
+    """Raise `FilesTaken` when another load brought the same files meanwhile: in a lake alone, nothing can leave them out any more."""
+    if _replaces(manifest) or manifest.supersedes or not any(file.origin for file in manifest.files):
+        return
+    known = loaded_files(lake, manifest.table, manifest.pipeline, commits_in_lake(lake, manifest.table))
+    if taken := known.among(manifest.files):
+        raise FilesTaken(manifest.load_id, taken[0].source, len(taken))
+
+
 def _record(lake: Store, known: Snapshot | None, manifest: Manifest, sha256: str, url: str) -> CommitRecord:
+    _refuse_known_files(lake, manifest)
     watermark = known.watermark_of(manifest.pipeline, manifest.stream) if known else None
     if manifest.replaces_stream:
         watermark = manifest.greatest_cursor if manifest.moves_watermark else None
