@@ -56,7 +56,7 @@ def _recent_loads(lake: Store, spec: TableSpec, since: datetime) -> list[CommitR
     found: list[CommitRecord] = []
     for key in reversed([item.key for item in lake.list(commit_prefix(spec.name))]):
         record = read_commit(lake.read(key) or b"", lake.url_of(key))
-        if record.loaded_at < since:
+        if record.kind == LOAD and record.loaded_at < since:
             break
         found.insert(0, record)
     superseded = superseded_loads(found)
