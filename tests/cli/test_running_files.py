@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
-from conftest import Call
 
 PIPELINES = Path(__file__).parents[2] / "include" / "pipelines"
 
 
-def test_a_file_is_loaded_by_its_path_into_a_table_of_choice(ducklift: Call, home: Path) -> None:
+def test_a_file_is_loaded_by_its_path_into_a_table_of_choice(ducklift: Any, home: Path) -> None:
     shutil.copy(PIPELINES / "bucket_file.yaml", home / "include" / "pipelines")
     (home / "exports").mkdir()
     (home / "exports" / "a.csv").write_text("id,price\n1,1.5\n2,\n")
