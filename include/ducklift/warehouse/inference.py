@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 
 from ducklift.warehouse.columns import EXACT_IN_DOUBLE
 from ducklift.warehouse.connect import Warehouse
@@ -33,45 +33,51 @@ FIELDS_PER_PASS = 20
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known of one field's values: how many there are of each kind."""
+    """What is known of one field's values: how many there are of each kind. Every value is of one kind only."""
 
-    values: int
     booleans: int
-    numbers: int
-    integers: int
-    small_integers: int
-    exact_in_double: int
+    exact_integers: int
+    long_integers: int
+    great_integers: int
+    decimals: int
+    other_numbers: int
     nested: int
     dates: int
     timestamps: int
     zoned: int
     words: int
+    texts: int
 
     def type(self, among_numbers: bool = False) -> str | None:
         """Return the narrowest type that holds every value as it is; None when there is no value.
 
         NaN and the infinities are texts in JSON: they are numbers where all other values are, or where the caller says so.
         """
-        if not self.values:
+        values = sum(astuple(self))
+        if not values:
             return None
+        integers, doubles = self.exact_integers + self.long_integers, self.exact_integers + self.decimals
         candidates = (
             (self.booleans, "BOOLEAN"),
-            (self.small_integers, "BIGINT"),
+            (integers, "BIGINT"),
             # Not HUGEINT, which a DuckLake stores inexactly.
-            (self.integers, "DECIMAL(38,0)"),
-            (self.exact_in_double + self.words if self.numbers or among_numbers else 0, "DOUBLE"),
+            (integers + self.great_integers, "DECIMAL(38,0)"),
+            (doubles + self.words if doubles or among_numbers else 0, "DOUBLE"),
             (self.dates, "DATE"),
             (self.dates + self.timestamps, "TIMESTAMP"),
             (self.zoned, "TIMESTAMP WITH TIME ZONE"),
         )
         for count, type_ in candidates:
-            if count == self.values:
+            if count == values:
                 return type_
         return "JSON" if self.nested else "VARCHAR"
 
 
+_CODES = {entry.name: code for code, entry in enumerate(fields(Seen), start=1)}
+
+
 def infer(
-    warehouse: Warehouse, relation: str, fields: Sequence[str], strings_only: bool = False, among_numbers: bool = False
+    warehouse: Warehouse, relation: str, names: Sequence[str], strings_only: bool = False, among_numbers: bool = False
 ) -> dict[str, str]:
     """Return a type for each field that has a value, looking at every row of `relation` (SQL whose columns are the fields, as JSON).
 
@@ -80,53 +86,56 @@ def infer(
     """
     found: dict[str, str] = {}
     # DuckDB's planner takes longer than the data where one query has thousands of aggregates.
-    for start in range(0, len(fields), FIELDS_PER_PASS):
-        seen = _seen_at_once(warehouse, relation, fields[start : start + FIELDS_PER_PASS], strings_only)
-        found |= {field: type_ for field, known in seen.items() if (type_ := known.type(among_numbers))}
+    for start in range(0, len(names), FIELDS_PER_PASS):
+        seen = _seen_at_once(warehouse, relation, names[start : start + FIELDS_PER_PASS], strings_only)
+        found |= {name: type_ for name, known in seen.items() if (type_ := known.type(among_numbers))}
     return found
 
 
-def _seen_at_once(warehouse: Warehouse, relation: str, fields: Sequence[str], strings_only: bool) -> dict[str, Seen]:
-    aggregates = ", ".join(part for field in fields for part in _aggregates(quote_identifier(field), strings_only))
-    counts = warehouse.connection.execute(f"SELECT {aggregates} FROM ({relation})").fetchone()
-    if counts is None:
-        return {}
-    width = len(Seen.__dataclass_fields__)
-    return {field: Seen(*counts[index * width : (index + 1) * width]) for index, field in enumerate(fields)}
+def _seen_at_once(warehouse: Warehouse, relation: str, names: Sequence[str], strings_only: bool) -> dict[str, Seen]:
+    kinds = ", ".join(f"{_kind_of_text(name) if strings_only else _kind_of_json(name)} AS {name}" for name in map(quote_identifier, names))
+    counts = [f"count(*) FILTER (WHERE {quote_identifier(name)} = {code})" for name in names for code in _CODES.values()]
+    found = warehouse.rows(f"SELECT {', '.join(counts)} FROM (SELECT {kinds} FROM ({relation}))")[0]
+    width = len(_CODES)
+    return {name: Seen(*found[index * width : (index + 1) * width]) for index, name in enumerate(names)}
 
 
-def _aggregates(column: str, strings_only: bool) -> list[str]:
-    if strings_only:
-        text, string, nested = column, "true", "false"
-        number = f"TRY_CAST({column} AS DOUBLE) IS NOT NULL AND NOT regexp_matches({column}, '^[+-]?0\\d|^\\s|\\s$|[a-df-zA-DF-Z]')"
-        boolean = f"{column} IN ('true', 'false')"
-    else:
-        text = f"({column} ->> '$')"
-        string = f"starts_with({column}::VARCHAR, '\"')"
-        nested = f"({column}::VARCHAR)[1] IN ('{{', '[')"
-        boolean = f"{column}::VARCHAR IN ('true', 'false')"
-        number = f"NOT {string} AND NOT {boolean} AND NOT {nested}"
-    there = f"{column} IS NOT NULL" if strings_only else f"{column} IS NOT NULL AND {column}::VARCHAR <> 'null'"
-    integer = f"{number} AND CAST(TRY_CAST({text} AS DECIMAL(38,0)) AS VARCHAR) = {text}"
-    exact = f"{number} AND (regexp_matches({text}, '[.eE]') OR abs(TRY_CAST({text} AS DOUBLE)) < {EXACT_IN_DOUBLE})"
+def _kind_of_json(column: str) -> str:
+    """Return the SQL of a JSON value's kind, NULL where there is none; only what its first character leaves open is looked into."""
+    text = f"{column}::VARCHAR"
+    string = _kind_of_string(f"({column} ->> '$')")
+    return f"""CASE WHEN {column} IS NULL OR {text} = 'null' THEN NULL WHEN ({text})[1] = '"' THEN {string}
+        WHEN {text} IN ('true', 'false') THEN {_CODES["booleans"]} WHEN ({text})[1] IN ('{{', '[') THEN {_CODES["nested"]}
+        ELSE {_kind_of_number(text)} END"""
 
+
+def _kind_of_text(column: str) -> str:
+    """Return the SQL of the kind of a text without quotes (CSV): what reads back as the same is a number or a boolean."""
+    number = f"TRY_CAST({column} AS DOUBLE) IS NOT NULL AND NOT regexp_matches({column}, '^[+-]?0\\d|^\\s|\\s$|[a-df-zA-DF-Z]')"
+    return f"""CASE WHEN {column} IS NULL THEN NULL WHEN {column} IN ('true', 'false') THEN {_CODES["booleans"]}
+        WHEN {number} THEN {_kind_of_number(column)} ELSE {_kind_of_string(column)} END"""
+
+
+def _kind_of_number(text: str) -> str:
+    def same_as(type_: str) -> str:
+        return f"CAST(TRY_CAST({text} AS {type_}) AS VARCHAR) = {text}"
+
+    exact = f"TRY_CAST({text} AS BIGINT) BETWEEN {1 - EXACT_IN_DOUBLE} AND {EXACT_IN_DOUBLE - 1}"
+    return f"""CASE WHEN regexp_matches({text}, '[.eE]') THEN {_CODES["decimals"]}
+        WHEN {same_as("BIGINT")} THEN CASE WHEN {exact} THEN {_CODES["exact_integers"]} ELSE {_CODES["long_integers"]} END
+        WHEN {same_as("DECIMAL(38,0)")} THEN {_CODES["great_integers"]}
+        WHEN abs(TRY_CAST({text} AS DOUBLE)) < {EXACT_IN_DOUBLE} THEN {_CODES["decimals"]} ELSE {_CODES["other_numbers"]} END"""
+
+
+def _kind_of_string(text: str) -> str:
     def matching(pattern: str, type_: str) -> str:
-        return f"{string} AND regexp_full_match({text}, '{pattern}') AND TRY_CAST({text} AS {type_}) IS NOT NULL"
+        return f"regexp_full_match({text}, '{pattern}') AND TRY_CAST({text} AS {type_}) IS NOT NULL"
 
-    conditions = (
-        "true",
-        boolean,
-        number,
-        integer,
-        f"{integer} AND TRY_CAST({text} AS BIGINT) IS NOT NULL",
-        exact,
-        nested,
-        matching(_DATE, "DATE"),
-        matching(_DATE + _TIME, "TIMESTAMP"),
-        matching(_DATE + _TIME + _ZONE, "TIMESTAMPTZ"),
-        f"{string} AND {text} IN ({_WORDS})",
-    )
-    return [f"count(*) FILTER (WHERE {there} AND ({condition}))" for condition in conditions]
+    return f"""CASE WHEN {text}[5] = '-' AND {text}[8] = '-' THEN
+        CASE WHEN {matching(_DATE, "DATE")} THEN {_CODES["dates"]}
+            WHEN {matching(_DATE + _TIME, "TIMESTAMP")} THEN {_CODES["timestamps"]}
+            WHEN {matching(_DATE + _TIME + _ZONE, "TIMESTAMPTZ")} THEN {_CODES["zoned"]} ELSE {_CODES["texts"]} END
+        WHEN {text} IN ({_WORDS}) THEN {_CODES["words"]} ELSE {_CODES["texts"]} END"""
 
 
 def widened(known: str, offered: str) -> str | None:
