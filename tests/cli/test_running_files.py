@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-
 PIPELINES = Path(__file__).parents[2] / "include" / "pipelines"
 
 
