@@ -272,6 +272,6 @@ def test_a_certificate_that_is_not_valid_is_no_passing_fault():
     from ducklift.sources.rest_config import Client
     from ducklift.sources.rest_wire import Wire
 
-    wire = Wire("birds", Client(base_url="https://birds.invalid"), lambda _: None, set())
+    wire = Wire("birds", Client(base_url="https://birds.invalid"), lambda _: None, set(), {})
     with pytest.raises(ConfigurationError, match="certificate"), wire._faults_named():
         raise httpcore.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import socket
+import threading
 import traceback
 
 import httpcore
@@ -10,9 +13,9 @@ import pytest
 from pydantic import ValidationError
 from scripted_api import SECRET, Asked, Says, ScriptedApi, birds, header_link, scripted_api
 
-from ducklift.errors import ConfigurationError, CredentialsMissing, ExtractionIncomplete, StreamRefused
+from ducklift.errors import ConfigurationError, CredentialsMissing, ExtractionIncomplete, SourceUnavailable, StreamRefused
 from ducklift.settings import Connection
-from ducklift.sources.rest_guard import AddressRefused
+from ducklift.sources.rest_guard import AddressRefused, proxy_for
 from ducklift.sources.rest_transport import GuardedTransport
 from ducklift.sources.secret_refs import Hidden
 
@@ -82,12 +85,62 @@ def test_a_name_is_refused_by_the_addresses_it_resolves_to(host, addresses, refu
         raise httpcore.ConnectError("far away")
 
     monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect)
-    transport = GuardedTransport(["api.example.com"], lambda _host, _port: addresses)
+    transport = GuardedTransport(["api.example.com"], {}, lambda _host, _port: addresses)
 
     with pytest.raises(AddressRefused if refused else httpcore.ConnectError):
         transport.handle_request(httpx.Request("GET", f"https://{host}/", extensions={"timeout": {}}))
 
     assert tried == ([] if refused else addresses)
+
+
+@pytest.mark.parametrize(
+    ("host", "environment", "proxy"),
+    [
+        ("api.example.com", {"HTTPS_PROXY": "http://proxy:3128"}, "http://proxy:3128"),
+        ("api.example.com", {"https_proxy": "a:1", "HTTPS_PROXY": "b:2"}, "a:1"),
+        ("api.example.com", {"ALL_PROXY": "http://proxy:3128"}, "http://proxy:3128"),
+        ("api.example.com", {"HTTPS_PROXY": "p:1", "NO_PROXY": "localhost, .example.com"}, None),
+        ("api.example.com", {"HTTPS_PROXY": "p:1", "no_proxy": "api.example.com"}, None),
+        ("api.example.com", {"HTTPS_PROXY": "p:1", "NO_PROXY": "*"}, None),
+        ("notexample.com", {"HTTPS_PROXY": "p:1", "NO_PROXY": "example.com"}, "p:1"),
+        ("127.0.0.1", {"HTTPS_PROXY": "p:1"}, None),
+        ("api.example.com", {"HTTP_PROXY": "p:1"}, None),
+    ],
+)
+def test_the_environments_proxy_is_found_as_other_programs_find_it(host, environment, proxy):
+    assert proxy_for(host, environment) == proxy
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:pr0xy@p:1", "http://me:pr0xy@p:none", "http://"])
+def test_a_proxy_that_cannot_be_used_is_named_without_its_password(rest, proxy):
+    rest.environment = {"HTTPS_PROXY": proxy}
+
+    with pytest.raises(ConfigurationError, match="the environment's proxy is not") as caught:
+        rest("birds", base_url="https://birds.invalid")
+
+    assert "pr0xy" not in str(caught.value)
+
+
+def test_requests_go_through_the_proxy_and_its_password_shows_nowhere(rest):
+    heard = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse():
+            connection, _ = listener.accept()
+            with connection:
+                heard.append(connection.recv(4096))
+                connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        rest.environment = {"HTTPS_PROXY": f"http://me:pr0xy%2Fpw@127.0.0.1:{listener.getsockname()[1]}"}
+        with pytest.raises(SourceUnavailable, match="the proxy of the environment refuses") as caught:
+            rest("birds", base_url="https://birds.invalid", retries={"attempts": 1})
+        thread.join()
+
+    assert heard[0].startswith(b"CONNECT birds.invalid:443 HTTP/1.1")
+    assert base64.b64encode(b"me:pr0xy/pw") in heard[0]
+    assert "pr0xy" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_redirect_on_the_origin_is_followed_with_the_credentials(rest):

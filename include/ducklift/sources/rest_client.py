@@ -44,7 +44,9 @@ class RestClient:
         patience = replace(patience, attempts=told.attempts, longest_wait_s=told.longest_wait_s, budget_s=told.budget_s)
         self._repeating = Repeating("the API", patience, on_retry)
         token_urls = [auth.access_token_url for auth in auths if isinstance(auth, ClientCredentialsAuth)]
-        self._wire = Wire(stream, client, patience.sleep, {urlsplit(url).hostname or "" for url in (client.base_url, *token_urls)})
+        self._wire = Wire(
+            stream, client, patience.sleep, {urlsplit(url).hostname or "" for url in (client.base_url, *token_urls)}, settings.environment
+        )
         self._credentials: list[tuple[AnyAuth | None, Credentials]] = []
 
     def __enter__(self) -> RestClient:

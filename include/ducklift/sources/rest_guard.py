@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -40,6 +41,21 @@ def is_loopback(host: str) -> bool:
     """Tell whether a host, as a URL names it, is this machine itself."""
     address = _literal(host)
     return address.is_loopback if address is not None else host.lower() == "localhost" or host.lower().endswith(".localhost")
+
+
+def proxy_for(host: str, environment: Mapping[str, str]) -> str | None:
+    """Return the proxy that the environment names for https to a host; None for this machine and what `NO_PROXY` lists."""
+    host = host.lower().rstrip(".")
+    exempt = [each.strip().lower().lstrip("*.") for each in _either(environment, "NO_PROXY").split(",")]
+    if is_loopback(host) or "*" in _either(environment, "NO_PROXY").split(","):
+        return None
+    if any(each and (host == each or host.endswith(f".{each}")) for each in exempt):
+        return None
+    return _either(environment, "HTTPS_PROXY") or _either(environment, "ALL_PROXY") or None
+
+
+def _either(environment: Mapping[str, str], name: str) -> str:
+    return environment.get(name.lower(), "").strip() or environment.get(name, "").strip()
 
 
 def refuse_address(address: Address, host: str, *, only_public: bool = False) -> None:

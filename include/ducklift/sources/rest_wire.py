@@ -62,14 +62,16 @@ class Pace:
 class Wire:
     """Sends requests, one after the other. What it raises is a `Fault` that asking again may mend, `AddressRefused`, or a public error."""
 
-    def __init__(self, stream: str, client: Client, sleep: Callable[[float], None], trusted: set[str]) -> None:
+    def __init__(
+        self, stream: str, client: Client, sleep: Callable[[float], None], trusted: set[str], environment: Mapping[str, str]
+    ) -> None:
         from ducklift.sources.rest_transport import GuardedTransport
 
         self.requests = 0
         self._stream, self._client = stream, client
         self._pace = Pace(client.rate_limit, sleep)
         self._home = origin(client.base_url)
-        self._transport = GuardedTransport(trusted)
+        self._transport = GuardedTransport(trusted, environment)
 
     def close(self) -> None:
         """Close all connections."""
@@ -169,6 +171,8 @@ class Wire:
             if "CERTIFICATE_VERIFY_FAILED" in str(err):
                 raise ConfigurationError(f"{self._stream}: the server's certificate is not valid for this host.") from None
             raise Fault("unavailable", "the connection failed") from None
+        except httpcore.ProxyError as err:
+            raise Fault("unavailable", f"the proxy of the environment refuses ({' '.join(str(err).split())[:60]})") from None
         except (httpcore.NetworkError, httpcore.ProtocolError) as err:
             raise Fault("unavailable", f"the connection broke ({type(err).__name__})") from None
         except httpx.DecodingError:
