@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ducklift.errors import ConfigurationError, SweepRefused, WarehouseMissing
@@ -198,7 +198,8 @@ def _oldest(spec: TableSpec, keys: Sequence[Key], rule: SweepRule, settings: Set
 
     with _reading(settings) as warehouse:
         found = oldest_moment(warehouse, spec, keys, rule.moment)
-    return found if isinstance(found, datetime) else None
+    # Less a day: the clocks of the source and of this machine need not agree.
+    return found - timedelta(days=1) if isinstance(found, datetime) else None
 
 
 def _begun(

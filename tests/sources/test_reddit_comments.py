@@ -116,6 +116,13 @@ def test_a_post_that_is_gone_by_now_is_told_and_the_others_are_read(comments, re
     assert len(read.report.request["posts_gone"]) == 1
 
 
+def test_pages_that_are_all_refused_fail_the_run(comments, discussed):
+    discussed.reddit.script([Fault("status", status=403, endpoint="comments", times=None)])
+
+    with pytest.raises(ExtractionIncomplete, match="the comments of none"):
+        comments()
+
+
 def test_a_private_subreddit_is_refused_by_name(comments):
     with pytest.raises(StreamRefused, match="private"):
         comments("private_example")

@@ -22,6 +22,7 @@ from ducklift.specs import Spec, seconds
 
 MORE_PER_REQUEST = 100
 _TOLD_AT_MOST = 1000
+_TELLING = 3  # posts whose pages are all refused: these were not deleted between the listing and now
 
 
 class Comments(Spec):
@@ -83,6 +84,8 @@ class CommentReading:
         waiting = deque(posts)
         while waiting and self.spent < self.wanted.requests:
             yield from self._new(self._first_page(waiting.popleft()))
+        if len(told["posts_gone"]) >= _TELLING and not told["posts_read"]:
+            raise ExtractionIncomplete(f"{self.request.stream}: Reddit lists posts, but gives the comments of none of them.")
         while self.left and self.spent < self.wanted.requests:
             yield from self._new(self._next(*self.left.popleft()))
         told["requests"] = self.spent
