@@ -34,8 +34,9 @@ class Reset:
         return self.before != self.after or self.files_forgotten > 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON."""
-        return {**asdict(self), "changed": self.changed}
+        """Return plain JSON; of files only where there are some."""
+        values = {**asdict(self), "changed": self.changed}
+        return values if self.files_forgotten else {name: value for name, value in values.items() if name != "files_forgotten"}
 
 
 def reset_pipeline(pipeline: Pipeline, settings: Settings, streams: Sequence[str] = (), to: str | None = None) -> list[Reset]:

@@ -31,14 +31,11 @@ def reset(
     if as_json:
         print_json({"state": "reset" if any(each.changed for each in done) else "unchanged", "streams": [each.as_dict() for each in done]})
         return
-    headings = [
-        Heading("stream", whole=True),
-        Heading("table"),
-        Heading("watermark before"),
-        Heading("watermark now"),
-        Heading("files to read again"),
-    ]
-    lines = [[each.stream, each.table, _shown(each.before), _shown(each.after), str(each.files_forgotten)] for each in done]
+    headings = [Heading("stream", whole=True), Heading("table"), Heading("watermark before"), Heading("watermark now")]
+    lines = [[each.stream, each.table, _shown(each.before), _shown(each.after)] for each in done]
+    if any(each.files_forgotten for each in done):
+        headings.append(Heading("files to read again"))
+        lines = [[*line, str(each.files_forgotten)] for line, each in zip(lines, done, strict=True)]
     print_table(console(), headings, lines)
 
 
