@@ -9,6 +9,9 @@ record that does not fit goes to quarantine with its line. The buckets to choose
 **A re-run**, and another run for the same file, brings nothing twice: a file is known by its name, size and etag, and one that was
 changed is read again. `replace` puts the files in the place of the whole table each time.
 
+**By event**: with `schedule=ObjectsLand(path="incoming/*")` a run begins when objects land there, and loads each of them once
+(docs/scheduling.md).
+
 The same from the command line: `ducklift run bucket_file --set source.path='samples/*.json' --set table=bucket.orders`.
 """
 

@@ -158,12 +158,12 @@ def arrivals(dags: dict[str, Any]) -> dict[str, Any]:
     objects = {"a": b"id,n\n1,1\n", "b": b"id,n\n2,2\n", "cut": gzip.compress(b"id,n\n" + b"3,3\n" * 1000)[:-9]}
     for name, data in objects.items():
         lake.replace(f"incoming/{name}.csv" + (".gz" if name == "cut" else ""), data)
-    first = announced(dags, "drops")
+    first = announced(dags, "bucket_file")
     lake.replace("incoming/b.csv", b"id,n\n2,20\n")
     lake.replace("incoming/c.csv", b"id,n\n4,4\n")
-    second = announced(dags, "drops")
+    second = announced(dags, "bucket_file")
     lake.delete("incoming/cut.csv.gz")
-    quiet = Lookout("drops", load_settings().lake_url, "incoming/*.csv*").look(load_settings(), 0.0)
+    quiet = Lookout("bucket_file", load_settings().lake_url, "incoming/*.csv*").look(load_settings(), 0.0)
     return {"first": first, "second": second, "quiet": quiet}
 
 

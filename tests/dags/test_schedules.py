@@ -20,6 +20,7 @@ from ducklift.warehouse import open_warehouse
 __all__ = ["receiver"]
 pytestmark = pytest.mark.airflow
 
+PROJECT = Path(__file__).parents[2]
 PIPELINES = {
     "sightings": """\
 name: sightings
@@ -35,13 +36,9 @@ source: {type: python, function: "diary:counts"}
 table: nature.counts
 disposition: append
 """,
-    "drops": """\
-name: drops
-source: {type: bucket_files, buckets: ["{bucket}"], path: "incoming/*.csv*", form: [bucket, path]}
-table: nature.drops
-disposition: append
-columns: [{name: id, type: bigint}, {name: n, type: bigint}]
-""",
+    "bucket_file": (PROJECT / "include" / "pipelines" / "bucket_file.yaml")
+    .read_text("utf-8")
+    .replace("s3://ducklift-sandbox-files", "{bucket}"),
 }
 DAGS = """\
 from datetime import timedelta
@@ -58,7 +55,7 @@ sightings = pipeline_dag(
     notify="ducklift.orchestration.webhook.WebhookNotifier",
 )
 counts = pipeline_dag("counts", schedule=PartitionedAssetTimetable(assets=table_asset("nature.sightings")))
-drops = pipeline_dag("drops", schedule=ObjectsLand(every=timedelta(seconds=1)), retries=0)
+bucket_file = pipeline_dag("bucket_file", schedule=ObjectsLand(path="incoming/*.csv*", every=timedelta(seconds=1)), retries=0)
 """
 
 
@@ -90,7 +87,7 @@ def told(sandbox, receiver, tmp_path_factory) -> dict[str, Any]:
         outcome = json.loads((folder / "told.json").read_text("utf-8"))
         with open_warehouse(settings, read_only=True) as warehouse:
             rows = warehouse.rows("select id, read from nature.sightings order by all")
-            dropped = warehouse.rows("select id, n from nature.drops order by all")
+            dropped = warehouse.rows("select id, n from bucket.prices order by all")
             counted = warehouse.rows("select day::varchar, hours, count(*) from nature.counts group by all order by all")
         return {
             **outcome,

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from airflow.sdk import CronPartitionTimetable, PartitionedAssetTimetable, RetryAction
+from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
 from dags_on_sandbox import dag_run
 from webhook_receiver import Receiver, receiver
 
 from ducklift.errors import ConfigurationError, SliceNotOver, SourceUnavailable
 from ducklift.orchestration.alerts import deadline_missed
-from ducklift.orchestration.dag import Budget, table_asset
+from ducklift.orchestration.arrivals import Lookout, ObjectsLand
+from ducklift.orchestration.dag import Budget, pipeline_dag, table_asset
 from ducklift.orchestration.partitions import partition_interval, run_of
 from ducklift.orchestration.tasks import WaitAsAsked
+from ducklift.pipeline import load_pipeline
+from ducklift.settings import load_settings
 
 __all__ = ["receiver"]
 WEBHOOK = "ducklift.orchestration.webhook.WebhookNotifier"
@@ -98,6 +104,72 @@ def test_one_notifier_that_fails_keeps_no_other_from_its_turn(receiver: Receiver
     assert isinstance(refused, SourceUnavailable)
     assert "hunter2" not in str(refused)
     assert "127.0.0.1" not in str(refused)
+
+
+DROPS = """\
+name: {name}
+source: {{type: bucket_files, buckets: ["{bucket}"], path: "incoming/*.csv", form: [{form}]}}
+table: nature.drops
+"""
+
+
+@pytest.fixture
+def drops(on_sandbox: Path, tmp_path: Path) -> Callable[..., Any]:
+    """A function that builds a DAG whose runs begin when objects land in a folder."""
+
+    def made(name: str = "drops", form: str = "path", **schedule: Any) -> Any:
+        text = DROPS.format(name=name, bucket=(tmp_path / "bucket").as_uri(), form=form)
+        (on_sandbox / f"{name}.yaml").write_text(text, "utf-8")
+        return pipeline_dag(name, schedule=ObjectsLand(**schedule))
+
+    return made
+
+
+def test_a_dag_that_waits_for_objects_to_land_has_a_watcher_and_maps_over_what_it_announces(drops):
+    dag = drops(every=timedelta(seconds=9))
+
+    (watcher,) = dag.timetable.asset_condition.objects[0].watchers
+    assert watcher.trigger.serialize()[1]["path"] == "incoming/*.csv"
+    assert watcher.trigger.serialize()[1]["every_s"] == 9.0
+    assert [task.task_id for task in dag.topological_sort()] == ["arrivals", "bucket_files_extraction", "s3_upload", "duckdb_load"]
+    assert DagSerialization.serialize_dag(dag)["timetable"]
+    assert dag.get_task("arrivals").python_callable() == [{"stream": dag_streams(dag)}]
+
+
+def dag_streams(dag: Any) -> str:
+    return load_pipeline(dag.dag_id, load_settings()).streams()[0]
+
+
+def test_a_source_that_takes_no_path_cannot_be_told_of_objects(build, drops):
+    with pytest.raises(ConfigurationError, match="form offers the path"):
+        build("python", schedule=ObjectsLand())
+    with pytest.raises(ConfigurationError, match="form offers the path"):
+        drops(form="")
+    with pytest.raises(ConfigurationError, match="does not offer the bucket"):
+        drops(bucket="s3://elsewhere")
+
+
+def test_an_event_cannot_make_a_run_read_beside_the_watched_path(drops):
+    dag = drops()
+    forged = {"payload": {"objects": [{"identity": "x", "key": "secrets/keys.csv", "modified": None}]}}
+    run = SimpleNamespace(consumed_asset_events=[SimpleNamespace(extra=forged)])
+
+    with pytest.raises(AirflowFailException, match="not under the watched"):
+        dag.get_task("arrivals").python_callable(dag_run=run)
+
+
+def test_what_was_announced_is_announced_again_only_after_a_day_and_no_more_at_once_than_may_be_under_way(drops, tmp_path, monkeypatch):
+    monkeypatch.setattr("ducklift.orchestration.arrivals.MOST_UNDER_WAY", 2)
+    drops()
+    (tmp_path / "bucket" / "incoming").mkdir(parents=True)
+    for number in range(3):
+        (tmp_path / "bucket" / "incoming" / f"{number}.csv").write_text("id\n1\n", "utf-8")
+    lookout = Lookout("drops", (tmp_path / "bucket").as_uri(), "incoming/*.csv")
+
+    looks = [[one["key"] for one in lookout.look(load_settings(), now_s)] for now_s in (0.0, 30.0, 90_000.0)]
+
+    assert looks == [["incoming/0.csv", "incoming/1.csv"], [], ["incoming/0.csv", "incoming/1.csv"]]
+    assert [one["key"] for one in Lookout(**{**vars(lookout), "told_at_s": {}}).look(load_settings(), 0.0)] == looks[0]
 
 
 @pytest.mark.parametrize(

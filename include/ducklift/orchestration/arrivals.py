@@ -171,14 +171,16 @@ class LandedObjects(BaseEventTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event for all objects that a look finds. A look that fails is told in the log, and the next one is taken."""
-        lookout = Lookout(self.pipeline, self.place, self.path)
+        """Yield one event for all objects that a look finds. A look that fails is told in the log, and the next is taken all the same."""
+        lookout, trouble = Lookout(self.pipeline, self.place, self.path), ""
         while True:
             try:
-                objects = await asyncio.to_thread(self._look, lookout)
+                objects, trouble = await asyncio.to_thread(self._look, lookout), ""
             except DuckliftError as err:
-                self.log.error("%s/%s cannot be watched for pipeline %s: %s", self.place, self.path, self.pipeline, err)
-                objects = []
+                # Once, not at every look: a bucket that is not there yet would fill the log.
+                if str(err) != trouble:
+                    self.log.error("%s/%s cannot be watched for pipeline %s: %s", self.place, self.path, self.pipeline, err)
+                objects, trouble = [], str(err)
             if objects:
                 yield TriggerEvent({"objects": objects})  # type: ignore[no-untyped-call]
             await asyncio.sleep(self.every_s)
