@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import orjson
+
 from ducklift.cursors import Cursor, greatest, reaches
-from ducklift.errors import ConfigurationError
+from ducklift.errors import ConfigurationError, RecordUnwritable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Record: TypeAlias = dict[str, Any]
 Batch: TypeAlias = "list[Record] | pa.Table | pa.RecordBatch"
+
+
+@dataclass(frozen=True)
+class JsonLines:
+    """Records that are lines of JSON already, each with its line feed: written as they are, also one that is no JSON at all.
+
+    `fields` are the names of all top-level fields seen so far, `greatest` the latest cursor among these.
+    """
+
+    lines: list[bytes]
+    fields: tuple[str, ...] = ()
+    greatest: Cursor | None = None
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def to_pylist(self) -> list[Record]:
+        """Return the lines as dicts; raises `RecordUnwritable` for one that is no JSON object."""
+        try:
+            records = [orjson.loads(line) for line in self.lines]
+        except orjson.JSONDecodeError as err:
+            raise RecordUnwritable(f"a line is no JSON ({err}), which only format jsonl and a table without pii can carry") from err
+        if any(not isinstance(record, dict) for record in records):
+            raise RecordUnwritable("a line is no JSON object, which only format jsonl and a table without pii can carry")
+        return records
 
 
 def greatest_cursor(batch: Batch, field: str) -> Cursor | None:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ducklift import __version__
-from ducklift.batches import Batch, before_cursor, greatest_cursor
+from ducklift.batches import Batch, JsonLines, before_cursor, greatest_cursor
 from ducklift.cursors import Cursor, latest
 from ducklift.errors import ConfigurationError, DuckliftError, ManifestMissing, SliceNotOver, SpoolMissing
 from ducklift.failpoints import reach
@@ -99,7 +99,7 @@ def _into_package(
         for batch in batches if first is None else chain([first], batches):
             if spec.incremental:
                 # Before the writer, which may hide or drop personal fields.
-                found = batch.greatest if isinstance(batch, SourceFile) else greatest_cursor(batch, spec.incremental.cursor)
+                found = batch.greatest if isinstance(batch, SourceFile | JsonLines) else greatest_cursor(batch, spec.incremental.cursor)
                 reached = latest(reached, found)
             if isinstance(batch, SourceFile):
                 writer.take(batch)
@@ -111,17 +111,17 @@ def _into_package(
         return writer.finish(_manifest(pipeline, plan, run, report, writer, extracted_at, reached))
 
 
-def _before_the_end(batches: Iterable[Batch | SourceFile], plan: Plan) -> Iterator[Batch | SourceFile]:
+def _before_the_end(batches: Iterable[Batch | JsonLines | SourceFile], plan: Plan) -> Iterator[Batch | JsonLines | SourceFile]:
     """Yield the batches without what lies at or beyond the slice's end, also of a source that does not keep to it: a later slice brings it.
 
-    A whole file stays whole: its load leaves such records out.
+    A whole file stays whole: its load leaves such records out. Lines were chosen by the source.
     """
     incremental, end = plan.spec.incremental, plan.slice.cursor_to
     if incremental is None or end is None:
         yield from batches
         return
     for batch in batches:
-        yield batch if isinstance(batch, SourceFile) else before_cursor(batch, incremental.cursor, end)
+        yield batch if isinstance(batch, SourceFile | JsonLines) else before_cursor(batch, incremental.cursor, end)
 
 
 def _with_key(pipeline: Pipeline, stream: str, found_key: tuple[str, ...]) -> TableSpec:

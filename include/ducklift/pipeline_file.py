@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
-from ducklift.batches import Batch
+from ducklift.batches import Batch, JsonLines
 from ducklift.cursors import cursor_at, latest
 from ducklift.documents import Document, Place, read_document
 from ducklift.errors import ConfigurationError
 from ducklift.lake.manifest import Format
 from ducklift.lake.templates import FileFacts, Layout, check_layout
 from ducklift.settings import Settings
+from ducklift.source_files import SourceFile
 from ducklift.sources.base import Source
 from ducklift.sources.registry import source_class
 from ducklift.specs import (
@@ -180,18 +181,24 @@ class Pipeline(Spec):
         """Return the checked layout of raw files."""
         return Layout(self.layout, self.layout_values)
 
-    def format_of(self, first: Batch | None) -> Format:
+    def format_of(self, first: Batch | JsonLines | SourceFile | None) -> Format:
         """Return the format of a load's raw files, which the first batch decides where the pipeline file does not.
 
         Arrow tables have types, and Parquet alone keeps them; records are JSON lines, every field as the source had it.
         """
         if self.format is not None:
             return self.format
-        arrow = self.source.yields_tables if first is None else not isinstance(first, list)
+        arrow = self.source.yields_tables if first is None else not isinstance(first, list | JsonLines)
         return "parquet" if arrow and self.nested != "tables" else "jsonl.gz"
 
     def file_facts(
-        self, stream: str, spec: TableSpec, load_id: str, slice_start: datetime, first: Batch | None = None, partition: str | None = None
+        self,
+        stream: str,
+        spec: TableSpec,
+        load_id: str,
+        slice_start: datetime,
+        first: Batch | JsonLines | SourceFile | None = None,
+        partition: str | None = None,
     ) -> FileFacts:
         """Return what the keys of one load's files are made of."""
         return FileFacts(spec.name, self.name, stream, load_id, slice_start, self.format_of(first), partition)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
-from ducklift.batches import Batch
+from ducklift.batches import Batch, JsonLines
 from ducklift.errors import ContractBroken, DiskFull
 from ducklift.failpoints import reach
 from ducklift.lake.file_reading import FileDuckDB, count_rows
@@ -96,8 +96,13 @@ class SpoolWriter:
         """Return how many lone surrogates became U+FFFD so far."""
         return self._encoder.surrogates_replaced
 
-    def write(self, batch: Batch) -> None:
-        """Append a batch of records or an Arrow table."""
+    def write(self, batch: Batch | JsonLines) -> None:
+        """Append a batch of records, of lines, or an Arrow table."""
+        if isinstance(batch, JsonLines):
+            if self.facts.extension.startswith("jsonl") and not self.privacy and not self.layout.record_fields:
+                self.write_lines(batch.lines, batch.fields)
+                return
+            batch = batch.to_pylist()
         if not isinstance(batch, list):
             batch = self._table_of(batch)
         if not len(batch):

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from ducklift.batches import Batch as Batch
+from ducklift.batches import JsonLines as JsonLines
 from ducklift.batches import Record as Record
 from ducklift.settings import Settings
 from ducklift.source_files import SourceFile as SourceFile
@@ -114,7 +115,7 @@ class Source(Spec):
         """Return the names of the streams, in order; each is extracted, uploaded and loaded by itself."""
 
     @abstractmethod
-    def read(self, request: SliceRequest, settings: Settings, report: ReadReport) -> Iterator[Batch | SourceFile]:
+    def read(self, request: SliceRequest, settings: Settings, report: ReadReport) -> Iterator[Batch | JsonLines | SourceFile]:
         """Yield batches in bounded memory; raise a Terminal or Retryable error, never end early in silence.
 
         A batch is a list of dicts, which are the lake's to change from then on, or an Arrow table. A source that `gives_files` yields

@@ -11,6 +11,7 @@ SOURCE_TYPES: dict[str, str] = {
     "python": "ducklift.sources.python_function:PythonSource",
     "sql_tables": "ducklift.sources.sql_tables:SqlTablesSource",
     "reddit": "ducklift.sources.reddit:RedditSource",
+    "reddit_dump": "ducklift.sources.reddit_dump:RedditDumpSource",
     "rest_api": "ducklift.sources.rest_api:RestApiSource",
 }
 
