@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import orjson
 
-from benchmarks import rest_pages
+from benchmarks import dumps, rest_pages
 from benchmarks.rows import COLUMNS, dicts, write
 from ducklift.lake.commits import publish_snapshot
 from ducklift.lake.filesystem import ensure_lake, open_lake
@@ -316,6 +316,8 @@ CASES: dict[str, tuple[Check, Side, Side]] = {
     "nothing new": nothing_new(),
     "nothing new, 100,000 loads": nothing_new_in_a_long_history(),
     "nothing new on S3": nothing_new(),
+    "reddit dump, two subreddits": dumps.sides(dumps.WANTED),
+    "reddit dump, all": dumps.sides(()),
     "REST pages": (rest_pages.prepare, rest_pages.ours, rest_pages.floor),
 }
 AROUND = {"nothing new on S3": on_s3}

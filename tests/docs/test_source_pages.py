@@ -9,7 +9,7 @@ from source_page import differences
 from typer.testing import CliRunner
 
 
-@pytest.mark.parametrize("page", ["python.md", "sql_tables.md"])
+@pytest.mark.parametrize("page", ["python.md", "sql_tables.md", "reddit_dump.md"])
 def test_the_example_of_a_sources_page_answers_as_it_is_written(page, project, monkeypatch):
     from ducklift.cli.app import app
 
@@ -22,4 +22,4 @@ def test_the_example_of_a_sources_page_answers_as_it_is_written(page, project, m
         with sqlite3.connect(project / "shop.db") as database:
             database.executescript(script)
 
-    assert differences(f"sources/{page}", project, call, in_the_database) == []
+    assert differences(f"sources/{page}", project, call, in_the_database, project / "dumps" / "RS_2024-01.jsonl") == []

@@ -162,7 +162,7 @@ class _Selection:
         self.end = min((moment for moment in ends if moment is not None), default=None)
         self._subreddits = frozenset(name.lower() for name in self.source.subreddits)
         names = b"|".join(re.escape(name.encode()) for name in sorted(self._subreddits))
-        self._mention = re.compile(rb'"subreddit"\s*:\s*"(?:' + names + rb')"', re.IGNORECASE) if names else None
+        self._mention = re.compile(rb'"subreddit"\s*:\s*"(?i:' + names + rb')"') if names else None
         self._lines: list[bytes] = []
         self._size = 0
         self._fields: dict[str, None] = {}
@@ -210,6 +210,8 @@ class _Selection:
 
     def _broken(self, block: bytes) -> list[int]:
         """Return places in lines that do not begin and end as an object does: only parsing tells what they are."""
+        if block.count(b"}\n{") == block.count(b"\n") - 1 and block[:1] == b"{" and block[-2:] == b"}\n":
+            return []  # counting is ten times quicker than looking at each
         found = [place for match in _BROKEN_EDGE.finditer(block) for place in (match.start(), match.end() - 1)]
         if block[:1] != b"{":
             found.append(0)
