@@ -138,10 +138,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A running sandbox that stands for the whole session; a test that moves its clock starts one of its own."""
-    from ducklift.sandbox import Sandbox
+    """A running sandbox that stands for the whole session; a test that moves its clock starts one of its own.
 
-    with Sandbox(tmp_path_factory.mktemp("sandbox")) as running:
+    Without a quota: a session's tests together would use it up, and PRAW would spread their requests over the minutes left of it.
+    """
+    from ducklift.sandbox import RedditOptions, Sandbox
+
+    with Sandbox(tmp_path_factory.mktemp("sandbox"), options=RedditOptions(requests_per_minute=None)) as running:
         yield running
 
 
