@@ -24,7 +24,7 @@ def files_of(home: Path) -> set[str]:
 
 
 def test_every_source_type_has_a_starter():
-    assert set(_TYPES) <= set(SOURCE_TYPES)
+    assert set(_TYPES) == {name for name, place in SOURCE_TYPES.items() if place.startswith("ducklift.sources.")}  # tests add some
 
 
 @pytest.mark.parametrize("source", sorted(_TYPES))

@@ -24,6 +24,7 @@ _TYPES = {
         "Posts of subreddits",
         "name your subreddits; keys stand in the connection reddit_default or in REDDIT_CLIENT_ID and …_SECRET",
     ),
+    "reddit_dump": ("Posts out of dump files", "name your files, see docs/sources/reddit_dump.md for where they come from"),
     "rest_api": ("Records of a REST API", "put your API's base_url and resources in, see docs/sources/rest_api.md"),
     "bucket_files": ("Files of a bucket", "put your bucket and path in, see docs/sources/bucket_files.md"),
     "sql_tables": ("Tables of a database", "name your tables; the URL stands in DATABASE_URL, see docs/sources/sql_tables.md"),
