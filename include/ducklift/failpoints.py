@@ -54,7 +54,7 @@ HISTORY_FAILPOINTS = (
     "load.read_copy_written",
 )
 
-# Passed only by what keeps the lake in shape: checkpoints, collections of garbage, publishing, deletion sweeps.
+# Passed only by what keeps the lake small: checkpoints, collections of garbage, publishing.
 KEEPING_FAILPOINTS = (
     "checkpoint.copied",
     "checkpoint.files_put",
@@ -68,14 +68,6 @@ KEEPING_FAILPOINTS = (
     "publish.file_put",
     "publish.files_put",
     "publish.swapped",
-    "sweep.recorded",
-    "sweep.file_put",
-    "sweep.manifest_put",
-    "sweep.before_commit",
-    "sweep.committed",
-    "sweep.checkpointed",
-    "sweep.erased",
-    "sweep.completed",
 )
 
 # Passed only where values are stored.
@@ -85,6 +77,18 @@ ASSET_FAILPOINTS = (
     "assets.version_recorded",
     "assets.moved",
     "assets.version_unrecorded",
+)
+
+# Passed only by deletion sweeps.
+SWEEP_FAILPOINTS = (
+    "sweep.recorded",
+    "sweep.file_put",
+    "sweep.manifest_put",
+    "sweep.before_commit",
+    "sweep.committed",
+    "sweep.checkpointed",
+    "sweep.erased",
+    "sweep.completed",
 )
 
 
@@ -101,7 +105,8 @@ def reach(name: str) -> None:
     for entry in wanted.split(","):
         place, _, action = entry.strip().partition(":")
         point, _, nth = place.partition("@")
-        if point not in (*FAILPOINTS, *HISTORY_FAILPOINTS, *KEEPING_FAILPOINTS, *ASSET_FAILPOINTS) or action not in ("kill", "raise"):
+        known = (*FAILPOINTS, *HISTORY_FAILPOINTS, *KEEPING_FAILPOINTS, *ASSET_FAILPOINTS, *SWEEP_FAILPOINTS)
+        if point not in known or action not in ("kill", "raise"):
             raise ValueError(f"DUCKLIFT_FAILPOINTS: {entry!r} is not name[@n]:kill|raise with a name of {', '.join(FAILPOINTS)}")
         if point == name and _passes[name] == int(nth or 1):
             if action == "kill":
