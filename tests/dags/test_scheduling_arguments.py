@@ -87,7 +87,7 @@ def test_a_deadline_is_kept_with_the_dag_and_tells_whoever_is_told_of_failures(b
     callback = dag.deadline[0].callback if isinstance(dag.deadline, list) else dag.deadline.callback
     context = {"dag_run": {"dag_id": "reddit", "dag_run_id": "manual__1"}, "deadline": {"id": "1"}}
     before = len(receiver.received)
-    asyncio.run(deadline_missed(**callback.kwargs, context=context))
+    assert asyncio.run(deadline_missed(**callback.kwargs, context=context)) == WEBHOOK
 
     (message,) = receiver.received[before:]
     assert callback.path == "ducklift.orchestration.alerts.deadline_missed"

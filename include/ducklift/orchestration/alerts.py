@@ -102,14 +102,17 @@ def _deadline(within: timedelta, told: Mapping[str, Arguments]) -> Any:
     )
 
 
-async def deadline_missed(notify: Mapping[str, Arguments], within_s: float, context: Mapping[str, Any] | None = None) -> list[str]:
-    """Tell each notifier that a run is late; runs in the triggerer. Raises an `ExceptionGroup` of those that could not be told."""
+async def deadline_missed(notify: Mapping[str, Arguments], within_s: float, context: Mapping[str, Any] | None = None) -> str:
+    """Tell each notifier that a run is late; runs in the triggerer. Raises an `ExceptionGroup` of those that could not be told.
+
+    Airflow writes the result into a text column as it is: anything but a text would end the triggerer.
+    """
     told = {**(context or {}), "reason": f"The run was not done {timedelta(seconds=within_s)} after it was queued."}
     outcomes = await asyncio.gather(
         *(asyncio.to_thread(_tell, path, kwargs, told) for path, kwargs in notify.items()), return_exceptions=True
     )
     raise_together(outcomes)
-    return list(notify)
+    return ", ".join(notify)
 
 
 def _tell(path: str, kwargs: Mapping[str, Any], context: Mapping[str, Any]) -> None:
