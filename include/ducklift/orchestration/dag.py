@@ -25,6 +25,7 @@ WAREHOUSE_POOL = "ducklift_warehouse"
 # Sources that share one quota of an API across all their tasks. Set-up makes the pools.
 EXTRACTION_POOLS = {"reddit": "reddit_api"}
 FIRST_DAY = datetime(2020, 1, 1, tzinfo=UTC)
+ONE_AFTER_THE_OTHER = {"start_date": FIRST_DAY, "catchup": False, "max_active_runs": 1}
 GROUP = "stream"
 LABEL = "{{ stream_label(ti, params) }}"
 
@@ -87,9 +88,7 @@ def pipeline_dag(
     watched = schedule.watched(pipeline) if isinstance(schedule, ObjectsLand) else None
     label = partial(tasks.label_of_arrival if watched else tasks.label_of, pipeline)
     arguments = {
-        "start_date": FIRST_DAY,
-        "catchup": False,
-        "max_active_runs": 1,
+        **ONE_AFTER_THE_OTHER,
         "params": form_of(pipeline, is_partitioned(schedule)),
         **alerting(notify, deadline, settings),
         **dag_arguments,
