@@ -268,3 +268,34 @@ def test_a_lake_without_a_warehouse_reads_whole_files_as_one_table(bucket: Bucke
     assert known.rows == 3
     found = duckdb.sql(f"SELECT id, parse_filename(_source_file) FROM ({dataset_sql(lake, table)}) ORDER BY id").fetchall()
     assert found == [(1, "a.json"), (2, "a.json"), (3, "b.jsonl")]
+
+
+def test_the_files_of_an_archive_are_rows_of_the_load_each_with_its_path(bucket: Bucket) -> None:
+    bucket.put("day=1/a.zip", zipped(**{"in/x.csv": b"id\n1\n", "in/y.csv.gz": gzip.compress(b"id\n2\n"), "README.md": b"no data"}))
+    one = bucket.pipeline("**/*.zip")
+
+    assert (bucket.load(one).rows_inserted, bucket.load(one, day=1).rows_extracted) == (2, 0)
+    assert bucket.rows("id, day") == [(1, 1), (2, 1)]
+    assert [name for name, _ in bucket.file_rows()] == ["day=1/a.zip!in/x.csv", "day=1/a.zip!in/y.csv.gz"]
+    verify(bucket.installation.lake, bucket.installation.settings)
+
+
+@pytest.mark.parametrize(
+    ("key", "data"), [("d=1/a.csv", b"id,D\n1,2\n"), ("d=1/a.jsonl", b'{"id": 1, "d": 2}\n'), ("d=1/a.json", b'[{"d": 2}]')]
+)
+def test_a_column_that_path_and_records_both_tell_is_refused_and_not_overwritten(bucket: Bucket, key: str, data: bytes) -> None:
+    bucket.put(key, data)
+
+    with pytest.raises(SourceFileRefused, match=r"set source\.hive to false"):
+        bucket.load(bucket.pipeline("**/a.*"))
+    assert bucket.load(bucket.pipeline("**/a.*", {"hive": False}), day=1).rows_inserted == 1
+
+
+def test_files_older_than_the_watermark_are_not_opened_where_that_is_promised(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    trips(bucket, "old.parquet", 0, 10)
+    after = {"cursor": "at", "initial": "2100-01-01"}
+    monkeypatch.setattr(Store, "opened", None)
+
+    summary = bucket.load(bucket.pipeline("*.parquet", {"in_place": True, "written_after_rows": True}, incremental=after, **TRIPS))
+
+    assert (summary.state, summary.rows_extracted) == ("empty", 0)
