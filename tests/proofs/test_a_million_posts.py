@@ -22,8 +22,8 @@ COMMAND = Path(sys.executable).with_name("ducklift")
 MEASURED = Path(__file__).with_name("measured.py")
 MILLION = 1_000_000
 EXTRACTION_MB = 200
-# DuckDB's buffers have 512 MB; readers, JSON and sorting allocate beside them, and Python with its libraries comes on top: 1,170 measured.
-LOAD_MB = 1_300
+# DuckDB's buffers have 512 MB; readers, JSON and sorting allocate beside them, and Python with its libraries comes on top: 957 measured.
+LOAD_MB = 1_100
 YAML = """\
 name: firehose
 source: {{type: reddit, subreddits: [firehose], listing: new}}
