@@ -44,7 +44,7 @@ def names(records):
         Fault("reset_before_body"),
         Fault("reset_in_body"),
         Fault("reset_in_body", after=1, times=3),
-        Fault("hang", seconds=1.5),
+        Fault("hang", seconds=3),
         Fault("malformed_json"),
         Fault("malformed_json", after=1, times=4),
         Fault("empty_body"),
@@ -167,7 +167,7 @@ def test_a_page_that_stays_malformed_fails_the_run_as_incomplete(read, fault):
     assert not read.report.ordered_and_complete
 
 
-@pytest.mark.parametrize("patience", [Patience(budget_s=5, timeout_s=0.5)])
+@pytest.mark.parametrize("patience", [Patience(budget_s=5, timeout_s=1.5)])
 def test_all_waits_of_a_reading_have_one_budget(read):
     read.script(Fault("status", status=503, times=3), Fault("status", status=503, after=1, times=None))
 

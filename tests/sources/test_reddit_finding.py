@@ -127,7 +127,7 @@ STREAMS: dict[str, tuple[str, dict[str, Any]]] = {
         {"kind": "status", "status": 429, "retry_after": "3"},
         {"kind": "status", "status": 503},
         {"kind": "reset_in_body"},
-        {"kind": "hang", "seconds": 1.5},
+        {"kind": "hang", "seconds": 3},
         {"kind": "malformed_json"},
         {"kind": "empty_body"},
         {"kind": "token_expired"},
