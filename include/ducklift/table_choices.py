@@ -13,6 +13,7 @@ TableChoice = Literal["table", "disposition", "primary_key", "columns"]
 
 _LONGEST = 20_000
 _MOST_COLUMNS = 500
+_MAY_BE_EMPTY = ("primary_key", "columns")
 # Commas part columns, but not those within a type's parentheses.
 _COLUMN = re.compile(
     r'\s*(?:"([^"\x00-\x1f]{1,255})"|([^\s",()]{1,255}))(?:\s+([A-Za-z][A-Za-z0-9_ ]*(?:\([0-9, ]*\))?(?:\[\])?))?\s*(?:,|$)'
@@ -25,6 +26,8 @@ def choice_fields(
     """Return the JSON Schemas of these choices; the defaults change nothing."""
     dataset = (table or "").partition(".")[0]
     text = {"type": "string", "maxLength": _LONGEST}
+    # Airflow's form will not trigger a run while a text that may not be null is empty.
+    may_be_empty = {**text, "type": ["string", "null"]}
     fields: dict[str, dict[str, Any]] = {
         "table": {
             **text,
@@ -41,16 +44,16 @@ def choice_fields(
             "default": disposition,
         },
         "primary_key": {
-            **text,
+            **may_be_empty,
             "title": "Key",
             "description": "Columns, separated by commas; merge, insert_only and scd2 need them.",
-            "default": ", ".join(primary_key),
+            "default": ", ".join(primary_key) or None,
         },
         "columns": {
-            **text,
+            **may_be_empty,
             "title": "Columns",
             "description": "Names and types, such as: date date, share_price double. Empty: as they are found.",
-            "default": "",
+            "default": None,
         },
     }
     return {name: fields[name] for name in names}
@@ -58,6 +61,7 @@ def choice_fields(
 
 def chosen_values(options: Mapping[str, Any], table: str | None) -> dict[str, Any]:
     """Return what was chosen as a pipeline file would say it; raises `ConfigurationError` on anything else than the form offers."""
+    options = {name: "" if value is None and name in _MAY_BE_EMPTY else value for name, value in options.items()}
     for name, value in options.items():
         if not isinstance(value, str) or len(value) > _LONGEST:
             raise ConfigurationError(f"{name}: {str(value)[:40]!r} is not a text of at most {_LONGEST} characters")

@@ -41,3 +41,13 @@ def test_what_was_chosen_travels_in_the_manifest_so_that_any_load_of_it_goes_by_
     assert (summary.table, summary.rows_inserted, summary.rows_deduplicated) == ("shop.keyed", 1, 1)
     assert bucket.installation.query("SELECT id, price FROM shop.keyed") == [(1, "2")]
     assert pipeline.with_options({name: rules["default"] for name, rules in pipeline.options_schema().items()}) == pipeline
+
+
+def test_every_field_that_is_empty_at_first_may_be_null_so_that_the_form_can_be_sent_as_it_is(bucket: Bucket) -> None:
+    schema = bucket.pipeline("a.csv", form=["table", "disposition", "primary_key", "columns"]).options_schema()
+    assert [name for name, field in schema.items() if not field["default"] and "null" not in field["type"]] == []
+
+
+def test_a_key_that_was_emptied_in_the_form_is_none(bucket: Bucket) -> None:
+    pipeline = bucket.pipeline("a.csv", form=["primary_key"], primary_key=["id"])
+    assert pipeline.with_options({"primary_key": None}).primary_key == ()
