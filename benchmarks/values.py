@@ -39,17 +39,14 @@ def by_hand(settings: Settings, value: Any) -> Any:
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from pyarrow import fs
+    import s3fs
 
     environment = settings.environment
-    filesystem = fs.S3FileSystem(
-        access_key=environment["AWS_ACCESS_KEY_ID"],
-        secret_key=environment["AWS_SECRET_ACCESS_KEY"],
-        endpoint_override=environment["AWS_ENDPOINT_URL"],
-        region="us-east-1",
-        allow_bucket_creation=True,
+    # Not pyarrow's own S3 client, whose uploads without a length the local endpoint refuses.
+    filesystem = s3fs.S3FileSystem(
+        key=environment["AWS_ACCESS_KEY_ID"], secret=environment["AWS_SECRET_ACCESS_KEY"], endpoint_url=environment["AWS_ENDPOINT_URL"]
     )
-    filesystem.create_dir("by-hand")
+    filesystem.makedirs("by-hand", exist_ok=True)
     pq.write_table(pa.Table.from_pandas(value), "by-hand/value.parquet", filesystem=filesystem, compression="zstd", compression_level=1)
     del value
     found: pd.DataFrame = pq.read_table("by-hand/value.parquet", filesystem=filesystem).to_pandas(split_blocks=True, self_destruct=True)
