@@ -8,7 +8,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0  # a busy machine keeps a scheduler, a web server and ten tasks waiting for each other
 COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 
