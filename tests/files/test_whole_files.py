@@ -120,7 +120,9 @@ def test_parquet_in_place_is_read_by_the_cursors_range_and_never_copied(bucket: 
     verify(bucket.installation.lake, bucket.installation.settings)
 
 
-@pytest.mark.parametrize(("key", "data"), [("a.csv", SALES.encode()), ("a.json.gz", gzip.compress(b'[{"id": 1}, {"id": 2}]'))])
+@pytest.mark.parametrize(
+    ("key", "data"), [("a.csv", SALES.encode()), ("a.json.gz", gzip.compress(b'[{"id": 1}, {"id": 2}]'))], ids=["csv", "json.gz"]
+)
 def test_other_formats_in_place_are_counted_by_the_load(bucket: Bucket, key: str, data: bytes) -> None:
     bucket.put(key, data)
 
