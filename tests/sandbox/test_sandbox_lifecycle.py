@@ -19,8 +19,7 @@ import pytest
 from sandbox_clients import fetch, reddit_client
 
 from ducklift.errors import SandboxUnavailable
-from ducklift.sandbox import Sandbox
-from ducklift.sandbox import s3 as s3_module
+from ducklift.sandbox import Sandbox, s3 as s3_module
 
 HOLD_A_SANDBOX = """
 import sys, time

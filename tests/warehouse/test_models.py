@@ -14,8 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from models import Model
 from trials import LINEAGE, Ground, Record, Trial
 

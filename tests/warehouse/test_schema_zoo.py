@@ -9,8 +9,7 @@ from math import inf, isfinite, isnan
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from trials import Ground, Trial
 
 from ducklift.errors import ContractBroken, LoadFailed

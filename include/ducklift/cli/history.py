@@ -54,8 +54,7 @@ def rebuild(
     It is built beside and renamed into place when it is complete. One that holds tables is never overwritten without --replace.
     """
     from ducklift.lake.filesystem import open_lake
-    from ducklift.warehouse.rebuild import rebuild as rebuild_warehouse
-    from ducklift.warehouse.rebuild import verify
+    from ducklift.warehouse.rebuild import rebuild as rebuild_warehouse, verify
 
     if verifying and (into or replacing):
         raise ConfigurationError("--verify changes nothing, so it goes with neither --into nor --replace.")

@@ -19,8 +19,7 @@ from ducklift.errors import ContractBroken, DiskFull
 from ducklift.failpoints import reach
 from ducklift.lake.file_reading import FileDuckDB, count_rows
 from ducklift.lake.formats import OpenFile, encoder_of
-from ducklift.lake.hashed_file import file_sha256 as file_sha256
-from ducklift.lake.hashed_file import synced
+from ducklift.lake.hashed_file import file_sha256 as file_sha256, synced
 from ducklift.lake.manifest import Manifest, RawFile
 from ducklift.lake.privacy import Privacy
 from ducklift.lake.records import without_surrogates

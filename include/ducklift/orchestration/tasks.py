@@ -15,8 +15,7 @@ from airflow.sdk import RetryAction, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from ducklift.errors import ConfigurationError, SliceNotOver, SourceThrottled, Terminal
-from ducklift.orchestration.arrivals import TASK_ID as ARRIVALS
-from ducklift.orchestration.arrivals import Watched, run_for
+from ducklift.orchestration.arrivals import TASK_ID as ARRIVALS, Watched, run_for
 from ducklift.orchestration.connections import airflow_settings
 from ducklift.orchestration.kept_state import mirror_load, slice_notes
 from ducklift.orchestration.partitions import REEXTRACT, Context, run_of

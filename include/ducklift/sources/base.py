@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
-from ducklift.batches import Batch as Batch
-from ducklift.batches import JsonLines as JsonLines
-from ducklift.batches import Record as Record
+from ducklift.batches import Batch as Batch, JsonLines as JsonLines, Record as Record
 from ducklift.settings import Settings
 from ducklift.source_files import SourceFile as SourceFile
 from ducklift.specs import Blanking, ColumnSpec, Spec

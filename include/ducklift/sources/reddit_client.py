@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ducklift.errors import ConfigurationError, Retryable, Terminal
 from ducklift.sources.base import Record
-from ducklift.sources.patience import Patience as Patience
-from ducklift.sources.patience import Repeating
+from ducklift.sources.patience import Patience as Patience, Repeating
 from ducklift.sources.reddit_answers import KEYS_ADVICE, ErrorAnswer, Fault, error_of
 from ducklift.sources.reddit_credentials import RedditCredentials
 
