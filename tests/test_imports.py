@@ -17,7 +17,9 @@ PROJECT = Path(__file__).parents[1]
 # From the bottom up. A room imports from the layers below it; those of the second layer may lean on each other.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
-    frozenset({"settings", "specs", "batches", "source_files", "table_choices", "cursors", "documents", "failpoints", "summary"}),
+    frozenset(
+        {"settings", "specs", "batches", "source_files", "table_choices", "cursors", "documents", "failpoints", "summary", "safe_text"}
+    ),
     frozenset({"lake"}),
     frozenset({"sources", "warehouse", "sandbox"}),
     frozenset({"pipeline_file"}),

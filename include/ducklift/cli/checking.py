@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from ducklift.cli.outcome import complain
-from ducklift.cli.safe_text import visible
 from ducklift.errors import EXIT_USAGE, ConfigurationError
+from ducklift.safe_text import visible
 from ducklift.settings import load_settings
 
 

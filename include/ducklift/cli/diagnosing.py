@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from ducklift.cli.outcome import Json, print_json
-from ducklift.cli.safe_text import without_secrets
 from ducklift.cli.tabular import console, say
 from ducklift.errors import EXIT_DONE, EXIT_RETRY
+from ducklift.safe_text import without_secrets
 from ducklift.settings import Settings, load_settings
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import typer
 
 from ducklift.cli.opening import reading
 from ducklift.cli.outcome import Json, print_json
-from ducklift.cli.safe_text import without_secrets
 from ducklift.cli.tabular import Heading, console, print_table, say
 from ducklift.errors import ConfigurationError, WarehouseMissing
+from ducklift.safe_text import without_secrets
 from ducklift.settings import Settings, load_settings
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ducklift.cli.safe_text import visible
 from ducklift.errors import DuckliftError
+from ducklift.safe_text import visible
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
 

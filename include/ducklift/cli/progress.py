@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ducklift.cli.safe_text import visible
+from ducklift.safe_text import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

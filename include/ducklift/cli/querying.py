@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ducklift.cli.outcome import note
-from ducklift.cli.safe_text import visible
 from ducklift.cli.tabular import Heading, print_rows
 from ducklift.errors import ConfigurationError, Terminal
+from ducklift.safe_text import visible
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation

@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from ducklift.cli.outcome import Json, print_json
-from ducklift.cli.safe_text import visible
 from ducklift.errors import ConfigurationError
+from ducklift.safe_text import visible
 from ducklift.settings import Settings, load_settings
 
 _STARTERS = Path(__file__).with_name("starters")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ducklift.cli.safe_text import visible
+from ducklift.safe_text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ducklift.cli.outcome import Json, note, print_json
-from ducklift.cli.safe_text import visible
 from ducklift.cli.tabular import Heading, console, print_table
 from ducklift.errors import ConfigurationError
+from ducklift.safe_text import visible
 from ducklift.settings import load_settings
 
 if TYPE_CHECKING:
