@@ -101,6 +101,16 @@ def pipeline_dag(
     return dag
 
 
+def of_pipelines(names: Sequence[str], retries: int, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a DAG whose tasks are mapped over pipelines; `pipeline_at` names one in the label of its task."""
+    return {
+        **ONE_AFTER_THE_OTHER,
+        **given,
+        "user_defined_macros": {"pipeline_at": names.__getitem__, **given.get("user_defined_macros", {})},
+        "default_args": {"retries": retries, "retry_delay": timedelta(minutes=5), **given.get("default_args", {})},
+    }
+
+
 def _retrying(retries: int) -> dict[str, Any]:
     return {
         "retries": retries,

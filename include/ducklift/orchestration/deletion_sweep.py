@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, task
 
 from ducklift.deletion_sweeps import sweep_pipeline
 from ducklift.orchestration.connections import airflow_settings
-from ducklift.orchestration.dag import FIRST_DAY, WAREHOUSE_POOL
+from ducklift.orchestration.dag import WAREHOUSE_POOL, of_pipelines
 from ducklift.orchestration.tasks import terminal_errors_fail
 from ducklift.pipeline import load_pipeline, pipeline_names
 from ducklift.settings import load_settings
@@ -25,15 +24,7 @@ def deletion_sweep_dag(
     """
     settings = load_settings()
     names = [each for each in pipeline_names(settings) if load_pipeline(each, settings).sweep is not None]
-    arguments = {
-        "start_date": FIRST_DAY,
-        "catchup": False,
-        "max_active_runs": 1,
-        **dag_arguments,
-        "user_defined_macros": {"pipeline_at": names.__getitem__, **dag_arguments.get("user_defined_macros", {})},
-        "default_args": {"retries": retries, "retry_delay": timedelta(minutes=5), **dag_arguments.get("default_args", {})},
-    }
-    with DAG(name, schedule=schedule, tags=[*tags], doc_md=doc_md, **arguments) as dag:
+    with DAG(name, schedule=schedule, tags=[*tags], doc_md=doc_md, **of_pipelines(names, retries, dag_arguments)) as dag:
 
         @task(task_id="sweep", map_index_template="{{ pipeline_at(ti.map_index) }}", pool=WAREHOUSE_POOL, multiple_outputs=False)
         def sweep(pipeline: str) -> dict[str, Any]:
