@@ -1,0 +1,1 @@
+"""The Lake page: what it knows (`reader`, `views`), how it looks and what it allows."""
