@@ -37,7 +37,7 @@ FORBIDDEN = {
 }
 # What opens a URL, copies an object and looks into a file is the same wherever it lies: a source may read other buckets through it.
 OPENS_OTHER_PLACES = {"lake.filesystem.open_place", "lake.store", "lake.foreign_objects", "lake.parquet_parts"}
-HEAVY = ("pandas", "pyarrow", "duckdb", "praw", "s3fs", "boto3", "botocore", "moto", "starlette", "uvicorn")
+HEAVY = ("pandas", "pyarrow", "duckdb", "praw", "s3fs", "boto3", "botocore", "moto", "starlette", "fastapi", "jinja2", "uvicorn")
 # Airflow loads the provider in the middle of its own import; the environment has to stand before Airflow reads it.
 AIRFLOW_FREE_IN_ORCHESTRATION = ("ducklift.orchestration", "ducklift.orchestration.provider", "ducklift.orchestration.environment")
 
