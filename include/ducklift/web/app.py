@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ducklift.web.access import OpenedOnce
 from ducklift.web.security import Authorize, Guard
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from ducklift.web.reader import LakeReader
+
 STATIC_FILES = Path(__file__).with_name("static")
 
 
-def create_app(authorize: Authorize, open_reader: Callable[[], Any], *, trusted_origins: Collection[str] = ()) -> FastAPI:
+def create_app(
+    authorize: Authorize,
+    open_reader: Callable[[], LakeReader],
+    *,
+    airflow_root: str | None = None,
+    trusted_origins: Collection[str] = (),
+) -> FastAPI:
     """Return the page; nothing of it is answered unless `authorize` returns a `Visitor` for the request.
 
-    `open_reader` is called in a thread when a page is read for the first time, and gives what reads the lake. `trusted_origins` are the
-    origins of this installation that a request's Host header may not tell, as behind a proxy. Works below any path.
+    `open_reader` is called once, in a thread, when the lake is first asked for. `airflow_root` is the path below which Airflow's own pages
+    lie, such as `/`; None without Airflow. `trusted_origins` are the origins of this installation that a request's Host header may not
+    tell, as behind a proxy. The app works below any path.
     """
     from fastapi import FastAPI
     from starlette.staticfiles import StaticFiles
@@ -28,7 +38,8 @@ def create_app(authorize: Authorize, open_reader: Callable[[], Any], *, trusted_
     # Its own documentation would be open to whoever may look, and tell of every route.
     app = FastAPI(title="Lake", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.add_middleware(Guard, authorize=authorize, trusted_origins=trusted_origins)
-    app.state.open_reader = open_reader
+    app.state.reader = OpenedOnce(open_reader)
+    app.state.airflow_root = airflow_root
     app.router.routes.extend(pages.routes())
-    app.mount("/static", StaticFiles(directory=STATIC_FILES, check_dir=False), name="static")
+    app.mount("/static", StaticFiles(directory=STATIC_FILES), name="static")
     return app

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +29,14 @@ class LakeReader(Protocol):
     what is shown meanwhile is from before, with its age. They answer within a second also where the lake is slow: what is not there yet is
     told by `Read.reading`, and the page asks again.
     """
+
+    def seen_by(self, may_read: Callable[[str], bool]) -> LakeReader:
+        """Return the same reader for somebody who may read these pipelines alone; `may_read` takes a pipeline's name and is quick to ask.
+
+        A table to which a pipeline contributes that may not be read is as if it were not there, on every page, in every sum and for every
+        download.
+        """
+        ...
 
     def overview(self, query: OverviewQuery) -> OverviewView:
         """Return the overview: health, and the tables that the query asks for."""
