@@ -172,7 +172,7 @@ def _streams(pipeline: Pipeline, upload_id: str, budget: Budget, watched: Watche
     @task(task_id=upload_id, map_index_template=LABEL, outlets=[] if to_warehouse else [table])
     def lake_upload(package_path: str, **context: Any) -> str:
         """Put the package's files into the lake, its manifest last; the result is the manifest's URL."""
-        return tasks.upload_package(package_path, None if to_warehouse else table, context)
+        return tasks.upload_package(pipeline, package_path, None if to_warehouse else table, context)
 
     @task(task_id="duckdb_load", map_index_template=LABEL, pool=budget.load_pool, outlets=[table], multiple_outputs=False)
     def duckdb_load(manifest_url: str, **context: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What Ducklift tells Airflow as a provider package: the connection type `reddit` and its form.
+"""What Ducklift tells Airflow as a provider package: the connection type `reddit` and its form, and what its assets are in OpenLineage.
 
 Airflow calls `provider_info` by its entry point, in the middle of its own import: nothing here may import Airflow, and the form is
 described as data, so that showing it imports no hook.
@@ -36,6 +36,14 @@ def provider_info() -> dict[str, Any]:
                         "schema": {"type": ["string", "null"], "maxLength": 256},
                     },
                 },
+            }
+        ],
+        # A handler of null leaves the URIs as they are; without the key, Airflow passes the entry over.
+        "asset-uris": [
+            {
+                "schemes": ["x-ducklift", "x-ducklift-raw"],
+                "handler": None,
+                "to_openlineage_converter": "ducklift.orchestration.lineage.dataset_of",
             }
         ],
     }

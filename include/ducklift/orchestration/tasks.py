@@ -15,11 +15,15 @@ from airflow.sdk import RetryAction, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from ducklift.errors import ConfigurationError, SliceNotOver, SourceThrottled, Terminal
+from ducklift.lake.spool_place import PackageName
 from ducklift.orchestration.arrivals import TASK_ID as ARRIVALS, Watched, run_for
 from ducklift.orchestration.connections import airflow_settings
 from ducklift.orchestration.kept_state import mirror_load, slice_notes
+from ducklift.orchestration.lineage import tell_lineage
+from ducklift.orchestration.metrics import measured, tell_landed, tell_load
 from ducklift.orchestration.partitions import REEXTRACT, Context, run_of
 from ducklift.pipeline import Pipeline, extract, load, upload
+from ducklift.planning import Run
 from ducklift.summary import LAST
 
 if TYPE_CHECKING:
@@ -91,8 +95,7 @@ def extract_arrival(watched: Watched, told: Mapping[str, Any], context: Context)
     with terminal_errors_fail():
         params = watched.options_for(told, context.get("params") or {})
         chosen, _ = chosen_stream(watched.pipeline, watched.pipeline.streams()[0], params)
-        notes = slice_notes(context)
-        return extract(chosen, chosen.streams()[0], run_for(told, context), airflow_settings(), notes.progress, notes.slice)
+        return _extract(chosen, chosen.streams()[0], run_for(told, context), context)
 
 
 def extract_stream(pipeline: Pipeline, stream: str, context: Context) -> str:
@@ -101,17 +104,26 @@ def extract_stream(pipeline: Pipeline, stream: str, context: Context) -> str:
         chosen, effective = chosen_stream(pipeline, stream, context.get("params") or {})
         if effective is None:
             raise AirflowSkipException(f"{stream} was not chosen for this run.")
-        notes = slice_notes(context)
-        return extract(chosen, effective, run_of(context), airflow_settings(), notes.progress, notes.slice)
+        return _extract(chosen, effective, run_of(context), context)
 
 
-def upload_package(package_path: str, asset: Asset | None, context: Context) -> str:
+def _extract(pipeline: Pipeline, stream: str, run: Run, context: Context) -> str:
+    notes = slice_notes(context)
+    with measured("extract", pipeline.name, str(pipeline.table_spec(stream).name)):
+        return extract(pipeline, stream, run, airflow_settings(), notes.progress, notes.slice)
+
+
+def upload_package(pipeline: Pipeline, package_path: str, asset: Asset | None, context: Context) -> str:
     """Upload a spool package and return its manifest's URL; `asset` is the table's when the pipeline ends in the lake."""
     with terminal_errors_fail():
-        settings = airflow_settings()
-        manifest_url = upload(package_path, settings)
+        settings, table = airflow_settings(), str(PackageName.of(package_path).table)
+        with measured("upload", pipeline.name, table):
+            manifest_url = upload(package_path, settings)
+        tell_lineage(context, raw_out=[table])
         if asset is not None:
-            tell_asset(context, asset, _landed(manifest_url, settings))
+            landed = _landed(manifest_url, settings)
+            tell_asset(context, asset, landed)
+            tell_landed(pipeline.name, table, landed["rows_extracted"], landed["bytes"])
     return manifest_url
 
 
@@ -122,7 +134,10 @@ def load_package(pipeline: Pipeline, manifest_url: str, asset: Asset, context: C
     consumers of the asset only about tasks that succeed.
     """
     with terminal_errors_fail():
-        summary = load(manifest_url, airflow_settings(), pipeline)
+        with measured("load", pipeline.name, asset.name):
+            summary = load(manifest_url, airflow_settings(), pipeline)
+        tell_load(pipeline, summary)
+        tell_lineage(context, raw_in=[summary.table], tables=[summary.table])
         values = {**summary.as_dict(), "gap": list(summary.gap) if summary.gap else None}
         tell_asset(context, asset, values)
         mirror_load(context, asset, values)

@@ -1,0 +1,189 @@
+"""A run seen from outside: the metrics that a StatsD server gets, and the lineage that an OpenLineage server gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from dags_on_sandbox import YAML, stand_on
+
+from ducklift.settings import load_settings
+
+LINE = re.compile(r"airflow\.(?P<name>ducklift[a-z_.]*)(?P<tags>[^:]*):(?P<value>[-+0-9.e]+)\|(?P<kind>c|g|ms)")
+RUN = {"logical_date": None, "form": {}}
+
+
+@dataclass
+class Told:
+    """What came over the wire, and what the run itself made of it."""
+
+    lines: list[str]
+    events: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+    log: str
+    lake_url: str
+    warehouse: str
+
+    def sent(self, name: str) -> dict[frozenset[tuple[str, str]], list[float]]:
+        """Return the values of a metric by its tags, in the order in which they came."""
+        found = defaultdict(list)
+        for line in self.lines:
+            match = LINE.fullmatch(line)
+            if match and match["name"] == name:
+                found[frozenset(tuple(tag.split("=", 1)) for tag in match["tags"].split(",") if tag)].append(float(match["value"]))
+        return found
+
+    def total(self, name: str, **tags: str) -> float:
+        return sum(sum(values) for known, values in self.sent(name).items() if tags.items() <= dict(known).items())
+
+    def datasets(self, task: str, kind: str) -> list[tuple[list[tuple[str, str]], list[tuple[str, str]]]]:
+        """Return the inputs and outputs, as namespace and name, of each event of a kind about a task."""
+        return [
+            tuple([(each["namespace"], each["name"]) for each in event[side]] for side in ("inputs", "outputs"))
+            for event in self.events
+            if event["job"] == {**event["job"], "namespace": "birds", "name": f"reddit.{task}"} and event["eventType"] == kind
+        ]
+
+    def summaries(self) -> list[dict[str, Any]]:
+        return [task["xcom"] for run in self.runs for task in run["tasks"] if task["task"] == "duckdb_load" and task["xcom"]]
+
+
+@pytest.fixture(scope="module")
+def statsd() -> Iterator[list[str]]:
+    """The lines that came to a StatsD server on loopback, and its port at their head."""
+    lines: list[str] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        server.bind(("127.0.0.1", 0))
+        lines.append(str(server.getsockname()[1]))
+
+        def listen() -> None:
+            while packet := server.recv(65536):
+                lines.extend(packet.decode().split("\n"))
+
+        thread = Thread(target=listen, daemon=True)
+        thread.start()
+        yield lines
+        server.sendto(b"", server.getsockname())
+        thread.join()
+
+
+class LineageServer(ThreadingHTTPServer):
+    """An OpenLineage backend that keeps the events."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        backend = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                backend.events.append({"path": self.path, **json.loads(body)})
+                self.send_response(201)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+@pytest.fixture(scope="module")
+def told(sandbox, statsd, tmp_path_factory) -> Iterator[Told]:
+    """What a run of DAG `reddit` over two subreddits, one of them private, has told."""
+    folder = tmp_path_factory.mktemp("observed")
+    with pytest.MonkeyPatch.context() as monkeypatch, LineageServer() as backend:
+        Thread(target=backend.serve_forever, daemon=True).start()
+        stand_on(sandbox, folder, monkeypatch)
+        (folder / "pipelines" / "reddit.yaml").write_text(YAML.format(subreddits="python, private_example", target="warehouse"), "utf-8")
+        transport = {"type": "http", "url": f"http://127.0.0.1:{backend.server_port}", "compression": None}
+        observed = {
+            "AIRFLOW_HOME": str(folder / "home"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parents[2] / "dags"),
+            "AIRFLOW__METRICS__STATSD_ON": "True",
+            "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+            "AIRFLOW__METRICS__STATSD_PORT": statsd[0],
+            "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
+            "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
+            "AIRFLOW__OPENLINEAGE__NAMESPACE": "birds",
+        }
+        finished = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("run_dag.py")), str(folder / "told.json")],
+            input=json.dumps([RUN]),
+            cwd=folder,
+            env={**os.environ, **observed},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        backend.shutdown()
+        assert finished.returncode == 0, finished.stderr[-4000:]
+        outcome = json.loads((folder / "told.json").read_text("utf-8"))
+        log, settings = finished.stdout + finished.stderr, load_settings()
+        yield Told(statsd[1:], backend.events, outcome["runs"], log, settings.lake_url, str(folder / "warehouse.duckdb"))
+
+
+OF_POSTS = {"pipeline": "reddit", "table": "reddit.posts"}
+
+
+@pytest.mark.airflow
+def test_the_rows_sent_by_outcome_and_the_bytes_are_those_of_the_loads(told):
+    loads = told.summaries()
+    outcomes = ("inserted", "updated", "unchanged", "deleted", "deduplicated", "quarantined")
+
+    assert {name: told.total("ducklift.rows", outcome=name, **OF_POSTS) for name in outcomes} == {
+        name: sum(load[f"rows_{name}"] for load in loads) for name in outcomes
+    }
+    assert told.total("ducklift.rows") == sum(load["rows_extracted"] for load in loads) > 0
+    assert told.total("ducklift.bytes", **OF_POSTS) == sum(load["bytes"] for load in loads)
+    assert told.total("ducklift.loads", state="loaded", **OF_POSTS) == len(loads) == 1
+    assert told.sent("ducklift.table.rows")[frozenset(OF_POSTS.items())][-1] == loads[-1]["total_rows"]
+
+
+@pytest.mark.airflow
+def test_the_watermark_and_how_far_it_is_behind_are_sent_for_each_stream(told):
+    of_python = frozenset({**OF_POSTS, "stream": "python_new"}.items())
+
+    assert told.sent("ducklift.watermark")[of_python][-1] == told.summaries()[-1]["watermark"]
+    assert told.sent("ducklift.lag")[of_python][-1] == pytest.approx(time.time() - told.summaries()[-1]["watermark"], abs=300)
+
+
+@pytest.mark.airflow
+def test_each_step_tells_how_long_it_took_and_one_that_failed_by_which_error(told):
+    took = {dict(tags)["step"]: values for tags, values in told.sent("ducklift.step.duration").items()}
+
+    assert {step: len(values) for step, values in took.items()} == {"extract": 1, "upload": 1, "load": 1}
+    assert all(0 < value < 60_000 for values in took.values() for value in values)
+    assert told.sent("ducklift.step.failures") == {frozenset({**OF_POSTS, "step": "extract", "error": "StreamRefused"}.items()): [1.0]}
+
+
+@pytest.mark.airflow
+def test_no_metric_was_refused_for_its_name_or_its_tags(told):
+    assert "Invalid stat name" not in told.log
+    assert "Dropping invalid tag" not in told.log
+    assert [line for line in told.lines if "ducklift" in line and not LINE.fullmatch(line)] == []
+
+
+@pytest.mark.airflow
+def test_lineage_leads_from_the_raw_files_in_the_bucket_to_the_table_in_duckdb(told):
+    raw = (told.lake_url, "raw/reddit/posts")
+    posts = (f"duckdb://{told.warehouse}", "warehouse.reddit.posts")
+
+    assert told.datasets("s3_upload", "COMPLETE") == [([], [raw])]
+    assert told.datasets("duckdb_load", "COMPLETE") == [([raw], [posts])]
+    assert told.datasets("reddit_extraction", "FAIL") == [([], [])]
+    assert {event["path"] for event in told.events} == {"/api/v1/lineage"}
