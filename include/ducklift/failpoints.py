@@ -87,6 +87,7 @@ SWEEP_FAILPOINTS = (
     "sweep.before_commit",
     "sweep.committed",
     "sweep.checkpointed",
+    "sweep.notes_blanked",
     "sweep.erased",
     "sweep.completed",
 )

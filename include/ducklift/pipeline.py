@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +18,7 @@ from ducklift.cursors import Cursor, latest
 from ducklift.errors import ConfigurationError, DuckliftError, ManifestMissing, SliceNotOver, SpoolMissing
 from ducklift.failpoints import reach
 from ducklift.known_records import known_keys
+from ducklift.lake.attempts import Trying, note_mended, noting_failures
 from ducklift.lake.commits import fix_slice
 from ducklift.lake.filesystem import ensure_lake, open_lake
 from ducklift.lake.layout import manifest_key, slice_key
@@ -52,18 +53,34 @@ def extract(
 
     A load whose manifest is in the lake already is not extracted again: the path then names it for `upload`, which finds the manifest.
     `on_slice` is told what is about to be read, `on_progress` the number of records so far. Raises `SliceNotOver` when the records of an
-    interval are asked for before it ended, the source's errors, `DiskFull`, and the lake's errors.
+    interval are asked for before it ended, the source's errors, `DiskFull`, and the lake's errors. A failure is noted in the lake.
     """
-    lake = open_lake(settings)
-    ensure_lake(lake)
-    plan = plan_stream(lake, pipeline, stream, run)
+    lake, spec = open_lake(settings), pipeline.table_spec(stream)
+    trying = Trying("extract", spec.name, load_id_for(pipeline.name, stream, run), pipeline.name, stream, run.facts)
+    trying.is_of(spec)
+    with noting_failures(lake, trying):
+        ensure_lake(lake)
+        plan = plan_stream(lake, pipeline, stream, run)
+        trying.load_id = plan.load_id
+        return _extract(lake, pipeline, plan, run, settings, on_progress, on_slice)
+
+
+def _extract(
+    lake: Store,
+    pipeline: Pipeline,
+    plan: Plan,
+    run: Run,
+    settings: Settings,
+    on_progress: Callable[[int], None] | None,
+    on_slice: Callable[[Slice], None] | None,
+) -> str:
     spec, load_id = plan.spec, plan.load_id
     spool = open_spool(settings)
     landed = spool.package(PackageName(spec.name, load_id), "landed")
     if plan.landed:
         return landed
     if plan.slice.window and plan.slice.end > datetime.now(UTC):
-        raise SliceNotOver(stream, plan.slice.start, plan.slice.end)
+        raise SliceNotOver(plan.slice.stream, plan.slice.start, plan.slice.end)
     wanted = surveyed(lake, pipeline, plan, _request(pipeline, plan, settings), settings)
     fixed = replace(plan, slice=fix_slice(lake, slice_key(spec.name, load_id), wanted))
     reach("extract.slice_fixed")
@@ -191,21 +208,26 @@ def _manifest(
     )
 
 
-def upload(path: str, settings: Settings) -> str:
+def upload(path: str, settings: Settings, facts: Mapping[str, Any] | None = None) -> str:
     """Put a spool package's files into the lake, its manifest last, and return the manifest's URL.
 
     A manifest that is there already is returned as it is, even when the package is gone. The spool package is removed once the manifest is
-    verified. A package for the lake alone is committed here, since no load follows. Raises `SpoolMissing`, `CorruptObject`, `DiskFull`,
-    `LakeRefused` or `LakeUnavailable`.
+    verified. A package for the lake alone is committed here, since no load follows. `facts` tell who is at work (DAG, run, task, try): they
+    go into the note of a failure. Raises `SpoolMissing`, `CorruptObject`, `DiskFull`, `LakeRefused` or `LakeUnavailable`.
     """
-    return _upload(path, settings)[0]
+    return _upload(path, settings, facts)[0]
 
 
-def _upload(path: str, settings: Settings) -> tuple[str, LoadSummary | None]:
+def _upload(path: str, settings: Settings, facts: Mapping[str, Any] | None = None) -> tuple[str, LoadSummary | None]:
     """Return the manifest's URL, and what became of the rows when the package is for the lake alone."""
     name = PackageName.of(path)
     lake = open_lake(settings)
-    ensure_lake(lake)
+    with noting_failures(lake, Trying("upload", name.table, name.load_id, facts=facts or {})):
+        ensure_lake(lake)
+        return _send(lake, path, name, settings)
+
+
+def _send(lake: Store, path: str, name: PackageName, settings: Settings) -> tuple[str, LoadSummary | None]:
     spool = open_spool(settings)
     key = manifest_key(name.table, name.load_id)
     data = lake.read(key)
@@ -225,7 +247,14 @@ def _upload(path: str, settings: Settings) -> tuple[str, LoadSummary | None]:
 
 def _commit(lake: Store, manifest: Manifest, data: bytes, url: str) -> LoadSummary:
     record, known = commit_package(lake, manifest, sha256_of(data), url)
-    return record.as_summary("already_loaded") if known else record.as_summary()
+    return _told(lake, manifest, record.as_summary("already_loaded") if known else record.as_summary())
+
+
+def _told(lake: Store, manifest: Manifest, summary: LoadSummary) -> LoadSummary:
+    # Of any other load, the commit tells that what failed before is over.
+    if summary.state == "already_loaded":
+        note_mended(lake, manifest.table, manifest.load_id)
+    return summary
 
 
 def _put_package(lake: Store, spool: SpoolPlace, path: str, key: str) -> bytes:
@@ -240,12 +269,13 @@ def _put_package(lake: Store, spool: SpoolPlace, path: str, key: str) -> bytes:
     return standing
 
 
-def load(manifest_url: str, settings: Settings, pipeline: Pipeline | None = None) -> LoadSummary:
+def load(manifest_url: str, settings: Settings, pipeline: Pipeline | None = None, facts: Mapping[str, Any] | None = None) -> LoadSummary:
     """Load one landed package into the warehouse, exactly once, and return what happened to every row.
 
     Without `pipeline` the pipeline file named in the manifest decides how, or the manifest's own specification when that file is gone. A
-    package for the lake alone is committed there. Raises `ManifestMissing`, `ManifestConflict`, `LoadSuperseded`, `CorruptObject`,
-    `WarehouseBusy`, `WarehouseBehind`, `WarehouseUnusable`, `ContractBroken`, `AccountingMismatch`, `LoadFailed` and the lake's errors.
+    package for the lake alone is committed there. `facts` tell who is at work, as for `upload`. Raises `ManifestMissing`,
+    `ManifestConflict`, `LoadSuperseded`, `CorruptObject`, `WarehouseBusy`, `WarehouseBehind`, `WarehouseUnusable`, `ContractBroken`,
+    `AccountingMismatch`, `LoadFailed` and the lake's errors.
     """
     from ducklift.warehouse.loading import load_package
 
@@ -254,9 +284,14 @@ def load(manifest_url: str, settings: Settings, pipeline: Pipeline | None = None
     if data is None:
         raise ManifestMissing(manifest_url)
     manifest = read_manifest(data, manifest_url)
-    if manifest.target == "lake":
-        return _commit(lake, manifest, data, manifest_url)
-    return load_package(lake, manifest, data, _spec_for(manifest, settings, pipeline), settings)
+    trying = Trying("load", manifest.table, manifest.load_id, manifest.pipeline, manifest.stream, facts or {})
+    trying.is_of(manifest.spec)
+    with noting_failures(lake, trying):
+        if manifest.target == "lake":
+            return _commit(lake, manifest, data, manifest_url)
+        spec = _spec_for(manifest, settings, pipeline)
+        trying.is_of(spec)
+        return _told(lake, manifest, load_package(lake, manifest, data, spec, settings))
 
 
 def _spec_for(manifest: Manifest, settings: Settings, pipeline: Pipeline | None) -> TableSpec:

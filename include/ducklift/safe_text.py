@@ -33,4 +33,9 @@ def without_secrets(url: str) -> str:
     netloc = f"{user.partition(':')[0]}:***@{host}" if at and ":" in user else parts.netloc
     # Rebuilding drops the empty host of `file:///x` style URLs of unknown schemes; so only what changed is replaced.
     shown = url if netloc == parts.netloc else urlunsplit(parts._replace(netloc=netloc))
-    return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1***@", shown))
+    return without_passwords(shown)
+
+
+def without_passwords(text: str) -> str:
+    """Return any text without the passwords of the URLs in it, and without the values of token-like parameters."""
+    return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1***@", text))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ducklift.failpoints import reach
+from ducklift.lake.attempts import blank_messages
 from ducklift.lake.blanking import Blanker
 from ducklift.lake.commits import read_snapshot
 from ducklift.lake.curated import read_current, swap_current
@@ -40,6 +41,9 @@ def carry_out(lake: Store, settings: Settings, sweep: SweepRecord) -> SweepRecor
             prepare_system(warehouse)
             rows, old = _in_warehouse(warehouse, lake, sweep, blanker)
             refresh_read_copy(warehouse, settings)
+    # What failed may have quoted what is gone now.
+    blank_messages(lake, sweep.table)
+    reach("sweep.notes_blanked")
     old = sorted({*old, *sweep.erased})
     # Noted before the first goes: a store that keeps versions would not list again what was deleted and not erased.
     put_sweep(lake, sweep.model_copy(update={"erased": tuple(old)}))

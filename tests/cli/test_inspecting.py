@@ -109,3 +109,25 @@ def test_a_database_that_something_else_made_is_named_as_such(ducklift, warehous
 
     assert answer.exit_code == 2
     assert "not filled by Ducklift" in answer.stderr
+
+
+@pytest.mark.usefixtures("filled")
+def test_status_names_what_fails_until_something_is_committed_after_it(ducklift, warehouse):
+    from ducklift.errors import SourceThrottled
+    from ducklift.lake.attempts import Trying, noting_failures
+    from ducklift.lake.filesystem import open_lake
+    from ducklift.settings import load_settings
+    from ducklift.specs import TableName
+
+    trying = Trying("extract", TableName.parse("reddit.posts"), "load-9", "reddit", "duckdb/new")
+    with pytest.raises(SourceThrottled), noting_failures(open_lake(load_settings()), trying):
+        raise SourceThrottled("Reddit", 30)
+
+    lines = ducklift("status").stdout.splitlines()
+    [failing] = json.loads(ducklift("status", "--json").stdout)["failing"]
+    assert any(line.startswith("failing    reddit.posts  duckdb/new: extract of load-9, 1 try, last 20") for line in lines)
+    assert any("Reddit" in line and line.startswith("           ") for line in lines)
+    assert (failing["step"], failing["error_type"], failing["retryable"]) == ("extract", "SourceThrottled", True)
+
+    warehouse("UPDATE _ducklift.loads SET loaded_at = now() WHERE stream = 'duckdb/new'")
+    assert json.loads(ducklift("status", "--json").stdout)["failing"] == []

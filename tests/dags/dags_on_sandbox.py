@@ -68,6 +68,8 @@ def dag_run(run_type: str = "manual", day: int | None = None, **fields: Any) -> 
 class PushedXComs(dict[str, Any]):
     """What a task pushed by itself."""
 
-    def task_instance(self, try_number: int = 1, map_index: int = 0) -> Any:
+    def task_instance(self, try_number: int = 1, map_index: int = 0, task_id: str = "reddit_extraction") -> Any:
         """Return as much of a task instance as the tasks use."""
-        return SimpleNamespace(try_number=try_number, map_index=map_index, xcom_push=lambda key, value: self.__setitem__(key, value))
+        return SimpleNamespace(
+            task_id=task_id, try_number=try_number, map_index=map_index, xcom_push=lambda key, value: self.__setitem__(key, value)
+        )

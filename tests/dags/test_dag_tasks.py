@@ -112,7 +112,8 @@ def test_a_partitioned_run_stands_for_its_partition_however_it_came_about():
 def test_the_manifest_keeps_the_facts_of_the_run():
     facts = run_of({"dag_run": dag_run("scheduled", day=2), "ti": PushedXComs().task_instance(try_number=3, map_index=1)}).facts
 
-    assert facts == {"dag_id": "reddit", "run_id": "scheduled__one", "run_type": "scheduled", "try_number": 3, "map_index": 1}
+    told = {"dag_id": "reddit", "run_id": "scheduled__one", "run_type": "scheduled", "try_number": 3, "map_index": 1}
+    assert facts == {**told, "task_id": "reddit_extraction"}
 
 
 def test_a_cleared_run_finds_its_load_and_changes_nothing(build):

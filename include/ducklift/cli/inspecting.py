@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ducklift.cli.failing import failing_streams, print_failing
 from ducklift.cli.opening import reading
 from ducklift.cli.outcome import Json, print_json
 from ducklift.cli.tabular import Heading, console, print_table, say
@@ -34,6 +35,7 @@ _LAST_LOADS = """
 """
 _JSON_COLUMNS = ("value", "watermark", "gap")
 _WATERMARKS = 'SELECT dataset, "table", pipeline, stream, cursor, value FROM _ducklift.watermarks WHERE value IS NOT NULL ORDER BY ALL'
+_COMMITTED = "SELECT pipeline, stream, load_id, max(loaded_at) FROM _ducklift.loads GROUP BY ALL"
 _LOADS = """
     SELECT load_id, pipeline, stream, dataset || '.' || "table" AS "table", kind, state, superseded_by, manifest,
            rows_extracted, rows_inserted, rows_updated, rows_unchanged, rows_deleted, rows_deduplicated, rows_quarantined,
@@ -94,20 +96,24 @@ def _load_line(load: Facts) -> list[str | None]:
 
 
 def status(as_json: Json = False) -> None:
-    """Show where lake and warehouse are, the last load of each table and the watermarks."""
+    """Show where lake and warehouse are, what fails, the last load of each table and the watermarks."""
     settings = load_settings()
     places = _places(settings)
+    committed: list[tuple[str, str, str, datetime]] = []
     try:
         with reading(settings) as warehouse:
             found = _tables(warehouse.connection)
+            committed = [] if not found else warehouse.connection.execute(_COMMITTED).fetchall()
     except WarehouseMissing:
         found = []
+    failing = failing_streams(settings, committed)
     if as_json:
-        print_json({"places": places, "tables": found})
+        print_json({"places": places, "tables": found, "failing": failing})
         return
     screen = console()
     for name, place in places.items():
         say(screen, f"{name:<10} {place['value']}  ({place['origin']})")
+    print_failing(screen, failing)
     if not found:
         say(screen, "Nothing is loaded yet: try `ducklift run NAME`, for example `ducklift run reddit`.")
         return

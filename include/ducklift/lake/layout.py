@@ -14,6 +14,8 @@ EXPIRED = "_ducklift/expired/"
 GC_RECORDS = "_ducklift/gc/"
 SWEEPS = "_ducklift/sweeps/"
 SWEPT = "_ducklift/swept/"
+ATTEMPTS = "_ducklift/attempts/"
+TABLES = "_ducklift/tables/"
 CURATED = "curated/"
 
 
@@ -49,7 +51,7 @@ def committed_key(table: TableName, load_id: str) -> str:
 
 def snapshot_key(table: TableName) -> str:
     """Return the key of the table's published snapshot: watermarks and statistics."""
-    return f"_ducklift/tables/{table}.json"
+    return f"{TABLES}{table}.json"
 
 
 def files_key(table: TableName, pipeline: str) -> str:
@@ -92,3 +94,13 @@ def sweep_key(table: TableName, sweep_id: str) -> str:
 def swept_key(table: TableName, load_id: str) -> str:
     """Return the key of the manifest that names the rewritten raw files of a load."""
     return f"{SWEPT}{table}/{load_id}.json"
+
+
+def attempts_prefix(table: TableName) -> str:
+    """Return the prefix of the notes of a table's failed tries."""
+    return f"{ATTEMPTS}{table}/"
+
+
+def attempts_key(table: TableName, load_id: str) -> str:
+    """Return the key of the note of a load's failed tries."""
+    return f"{attempts_prefix(table)}{load_id}.json"

@@ -30,7 +30,7 @@ def run_of(context: Context) -> Run:
     dag_run = context.get("dag_run")
     if dag_run is None:
         return Run.now()
-    run_type = str(getattr(dag_run.run_type, "value", dag_run.run_type))
+    run_type = _run_type(dag_run)
     key = getattr(dag_run, "partition_key", None)
     partition = partition_interval(key, dag_run.partition_date, getattr(context.get("dag"), "timetable", None)) if key else None
     start = dag_run.data_interval_start or dag_run.run_after
@@ -52,11 +52,22 @@ def is_partitioned(schedule: Any) -> bool:
     return isinstance(schedule, CronPartitionTimetable | PartitionedAssetTimetable)
 
 
+def facts_of(context: Context) -> dict[str, Any]:
+    """Return which task instance is at work, as manifests and notes of failures tell it; nothing outside a DAG's run."""
+    dag_run = context.get("dag_run")
+    return {} if dag_run is None else _facts(dag_run, _run_type(dag_run), context.get("ti"))
+
+
+def _run_type(dag_run: Any) -> str:
+    return str(getattr(dag_run.run_type, "value", dag_run.run_type))
+
+
 def _facts(dag_run: Any, run_type: str, task_instance: Any) -> dict[str, Any]:
     return {
         "dag_id": dag_run.dag_id,
         "run_id": dag_run.run_id,
         "run_type": run_type,
+        "task_id": getattr(task_instance, "task_id", None),
         "try_number": getattr(task_instance, "try_number", None),
         "map_index": getattr(task_instance, "map_index", None),
     }

@@ -21,7 +21,7 @@ from ducklift.orchestration.connections import airflow_settings
 from ducklift.orchestration.kept_state import mirror_load, slice_notes
 from ducklift.orchestration.lineage import tell_lineage
 from ducklift.orchestration.metrics import measured, tell_landed, tell_load
-from ducklift.orchestration.partitions import REEXTRACT, Context, run_of
+from ducklift.orchestration.partitions import REEXTRACT, Context, facts_of, run_of
 from ducklift.pipeline import Pipeline, extract, load, upload
 from ducklift.planning import Run
 from ducklift.summary import LAST
@@ -118,7 +118,7 @@ def upload_package(pipeline: Pipeline, package_path: str, asset: Asset | None, c
     with terminal_errors_fail():
         settings, table = airflow_settings(), str(PackageName.of(package_path).table)
         with measured("upload", pipeline.name, table):
-            manifest_url = upload(package_path, settings)
+            manifest_url = upload(package_path, settings, facts_of(context))
         tell_lineage(context, raw_out=[table])
         if asset is not None:
             landed = _landed(manifest_url, settings)
@@ -135,7 +135,7 @@ def load_package(pipeline: Pipeline, manifest_url: str, asset: Asset, context: C
     """
     with terminal_errors_fail():
         with measured("load", pipeline.name, asset.name):
-            summary = load(manifest_url, airflow_settings(), pipeline)
+            summary = load(manifest_url, airflow_settings(), pipeline, facts_of(context))
         tell_load(pipeline, summary)
         tell_lineage(context, raw_in=[summary.table], tables=[summary.table])
         values = {**summary.as_dict(), "gap": list(summary.gap) if summary.gap else None}
