@@ -26,6 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"known_records", "planning", "resets", "sweeping_steps"}),
     frozenset({"deletion_sweeps", "diagnosis", "keeping", "pipeline"}),
     frozenset({"retrying", "assets"}),  # a value that becomes a table goes the pipeline's way
+    frozenset({"repeating"}),
     frozenset({"web"}),
     frozenset({"cli"}),
     frozenset({"orchestration"}),  # the screen of `make run` is drawn with the CLI's tables

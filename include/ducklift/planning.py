@@ -35,7 +35,8 @@ class Run:
     run is named by its run id. `facts` go into the manifest (Airflow's DAG, run and try). `mode` is `reextract` to read a slice anew and
     put it in the place of its earlier loads, or `full_refresh` to read from the beginning, in the place of all earlier loads of the stream.
     `window` asks for the records of the slice itself rather than for what is new since the watermark, where the source can tell them
-    apart. `partition` is the key of the partition that the run stands for.
+    apart. `partition` is the key of the partition that the run stands for. `repeats` is the load id of the slice that is to be read anew,
+    where neither slice nor run id leads to it.
     """
 
     run_id: str
@@ -46,6 +47,7 @@ class Run:
     mode: Mode = "new"
     window: bool = False
     partition: str | None = None
+    repeats: str | None = None
 
     @classmethod
     def now(cls, mode: Mode = "new") -> Run:
@@ -112,6 +114,8 @@ class Plan:
 
 def load_id_for(pipeline: str, stream: str, run: Run) -> str:
     """Return `<slice start>-<8 hex of pipeline, stream and slice or run id>`; the clock plays no part."""
+    if run.repeats is not None:
+        return run.repeats
     interval = f"{run.slice_start.astimezone(UTC).isoformat()}/{run.slice_end.astimezone(UTC).isoformat()}"
     identity = interval if run.by_slice else run.run_id
     digest = hashlib.sha256("\0".join((pipeline, stream, identity)).encode()).hexdigest()

@@ -52,20 +52,30 @@ def retry_quarantine(settings: Settings, table: TableName, load_id: str | None =
     """
     lake = open_lake(settings)
     ensure_lake(lake)
-    parents = _parents(settings, table, load_id)
-    if not parents:
-        which = f"{table} has no quarantined records" + (f" of load {load_id}" if load_id else "")
-        raise ConfigurationError(f"{which}. Look with: ducklift quarantine list")
-    return [_retried(lake, settings, table, parent) for parent in parents]
+    return [_retried(lake, settings, table, parent) for parent in _parents(settings, table, load_id)]
+
+
+def package_quarantined(settings: Settings, table: TableName, load_id: str) -> str:
+    """Return the spool package of a load's quarantined records, for `upload` and `load`; the path of a retry that landed finds it again.
+
+    Raises `ConfigurationError` when there is nothing to retry.
+    """
+    lake = open_lake(settings)
+    ensure_lake(lake)
+    return _landed(lake, settings, table, load_id) or _packaged(settings, table, _parents(settings, table, load_id)[0])
+
+
+def _landed(lake: Store, settings: Settings, table: TableName, load_id: str) -> str | None:
+    retry_id = retry_load_id(load_id)
+    if lake.size(manifest_key(table, retry_id)) is None:
+        return None
+    return open_spool(settings).package(PackageName(table, retry_id), "landed")
 
 
 def _retried(lake: Store, settings: Settings, table: TableName, parent: _Parent) -> LoadSummary:
     known = {"load_id": retry_load_id(parent.load_id)}
     try:
-        if lake.size(manifest_key(table, known["load_id"])) is None:
-            package = _packaged(settings, table, parent, known["load_id"])
-        else:
-            package = open_spool(settings).package(PackageName(table, known["load_id"]), "landed")
+        package = _landed(lake, settings, table, parent.load_id) or _packaged(settings, table, parent)
         known["manifest"] = upload(package, settings)
         return load(known["manifest"], settings)
     except DuckliftError as err:
@@ -87,11 +97,15 @@ def _parents(settings: Settings, table: TableName, load_id: str | None) -> list[
             """,
             [table.dataset, table.table, load_id, load_id],
         )
+    if not rows:
+        which = f"{table} has no quarantined records" + (f" of load {load_id}" if load_id else "")
+        raise ConfigurationError(f"{which}. Look with: ducklift quarantine list")
     return [_Parent(*row) for row in rows]
 
 
-def _packaged(settings: Settings, table: TableName, parent: _Parent, load_id: str) -> str:
+def _packaged(settings: Settings, table: TableName, parent: _Parent) -> str:
     """Write the records, as they are, and the manifest of their new load to the spool; return the package's path."""
+    load_id = retry_load_id(parent.load_id)
     spec, moves, chosen = _specification(settings, table, parent)
     facts = FileFacts(table, parent.pipeline, parent.stream, load_id, parent.slice_start, _FORMAT)
     # Personal fields were treated when the records came; the default layout needs no dates of records that may have none.

@@ -48,7 +48,7 @@ def query(sql: str) -> list[tuple[Any, ...]]:
 
 
 def test_the_form_offers_what_the_yaml_allows_and_checks_it(dag: Any) -> None:
-    assert list(dag.params) == ["bucket", "path", "format", "table", "disposition", "primary_key", "columns"]
+    assert list(dag.params) == ["bucket", "path", "format", "table", "disposition", "primary_key", "columns", "again", "of_load"]
     for name, bad in [("bucket", "s3://elsewhere"), ("table", "other.prices"), ("disposition", "drop"), ("format", "exe"), ("path", "")]:
         with pytest.raises(Exception, match=r"(?i)invalid input|is not one of|does not match|too short|non-empty"):
             dag.params.get_param(name).resolve(bad)

@@ -126,7 +126,8 @@ def test_the_load_produces_the_table_as_an_asset(build):
 def test_the_trigger_form_is_the_sources_own(build):
     params = build("python", "selfhosted").params
 
-    assert params.dump() == {"subreddits": ["python", "selfhosted"], "listing": "new", "time_filter": "day", "limit": None}
+    own = {"subreddits": ["python", "selfhosted"], "listing": "new", "time_filter": "day", "limit": None}
+    assert params.dump() == {**own, "again": None, "of_load": None}
     subreddits = params.get_param("subreddits")
     assert subreddits.schema["title"]
     assert subreddits.description

@@ -18,6 +18,7 @@ from ducklift.orchestration.alerts import Notify, alerting
 from ducklift.orchestration.arrivals import ObjectsLand, Watched
 from ducklift.orchestration.partitions import REEXTRACT, is_partitioned
 from ducklift.pipeline import Pipeline, load_pipeline
+from ducklift.repeating import AGAIN, LOAD_PATTERN, OF_LOAD
 from ducklift.settings import Settings, load_settings
 from ducklift.specs import TableName
 
@@ -57,6 +58,25 @@ REEXTRACT_FIELD = {
     "title": "Read again",
     "description": "Read the partition anew, and put what is read in the place of its earlier load.",
     "default": False,
+}
+
+AGAIN_FIELDS: dict[str, dict[str, Any]] = {
+    AGAIN: {
+        "type": ["null", "string"],
+        "enum": [None, "load", "reextract", "quarantine"],
+        "title": "Do again",
+        "description": "With one load, instead of a new one: load its package, read its slice anew in its place, or retry its quarantine.",
+        "section": "Do again",
+        "default": None,
+    },
+    OF_LOAD: {
+        "type": ["null", "string"],
+        "pattern": LOAD_PATTERN,
+        "title": "Of load",
+        "description": "Which one: dataset.table/load_id.",
+        "section": "Do again",
+        "default": None,
+    },
 }
 
 
@@ -122,12 +142,12 @@ def _retrying(retries: int) -> dict[str, Any]:
 
 
 def form_of(pipeline: Pipeline, partitioned: bool = False) -> dict[str, Param]:
-    """Return the trigger form: one field for each option of the pipeline, checked by its JSON Schema.
+    """Return the trigger form: one field for each option of the pipeline, checked by its JSON Schema, and two to do a load again.
 
     A partitioned DAG's has one more, by which a run or a backfill puts its reading in the place of the partition's earlier one.
     """
-    fields = {name: _field(schema) for name, schema in pipeline.options_schema().items()}
-    return {**fields, REEXTRACT: _field(REEXTRACT_FIELD)} if partitioned else fields
+    fields = {**pipeline.options_schema(), **({REEXTRACT: REEXTRACT_FIELD} if partitioned else {}), **AGAIN_FIELDS}
+    return {name: _field(schema) for name, schema in fields.items()}
 
 
 def _field(schema: Mapping[str, Any]) -> Param:

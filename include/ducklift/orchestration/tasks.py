@@ -24,6 +24,7 @@ from ducklift.orchestration.metrics import measured, tell_landed, tell_load
 from ducklift.orchestration.partitions import REEXTRACT, Context, facts_of, run_of
 from ducklift.pipeline import Pipeline, extract, load, upload
 from ducklift.planning import Run
+from ducklift.repeating import AGAIN, OF_LOAD, Again, asked_again, package_again
 from ducklift.summary import LAST
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from ducklift.settings import Settings
 
+NOT_OF_THE_SOURCE = (REEXTRACT, AGAIN, OF_LOAD)
 LONGEST_WAIT = timedelta(hours=1)
 ASSET_FACTS = (
     "state", "rows_extracted", "rows_inserted", "rows_updated", "rows_loaded", "rows_deleted", "rows_quarantined", "total_rows", "bytes",
@@ -69,7 +71,7 @@ def chosen_stream(pipeline: Pipeline, stream: str, params: Mapping[str, Any]) ->
 
     The form was checked when the run was triggered; all of it is checked again here. Raises `ConfigurationError`.
     """
-    chosen = pipeline.with_options({name: value for name, value in params.items() if name != REEXTRACT})
+    chosen = pipeline.with_options({name: value for name, value in params.items() if name not in NOT_OF_THE_SOURCE})
     return chosen, chosen.source.effective_stream(stream)
 
 
@@ -102,6 +104,8 @@ def extract_stream(pipeline: Pipeline, stream: str, context: Context) -> str:
     """Extract one stream into the spool and return the package's path; skip a stream that the trigger form left out."""
     with terminal_errors_fail():
         chosen, effective = chosen_stream(pipeline, stream, context.get("params") or {})
+        if (again := asked_again(context.get("params") or {})) is not None:
+            return repeat_load(again, pipeline, chosen, stream, context)
         if effective is None:
             raise AirflowSkipException(f"{stream} was not chosen for this run.")
         return _extract(chosen, effective, run_of(context), context)
@@ -111,6 +115,16 @@ def _extract(pipeline: Pipeline, stream: str, run: Run, context: Context) -> str
     notes = slice_notes(context)
     with measured("extract", pipeline.name, str(pipeline.table_spec(stream).name)):
         return extract(pipeline, stream, run, airflow_settings(), notes.progress, notes.slice)
+
+
+def repeat_load(again: Again, pipeline: Pipeline, chosen: Pipeline, stream: str, context: Context) -> str:
+    """Do again what the trigger form asks for and return the package's path; skip the streams whose load it is not."""
+    notes = slice_notes(context)
+    with measured("extract", pipeline.name, str(again.table)):
+        package = package_again(again, pipeline, chosen, stream, run_of(context), airflow_settings(), notes.progress, notes.slice)
+    if package is None:
+        raise AirflowSkipException(f"{again.load_id} is no load of {stream}.")
+    return package
 
 
 def upload_package(pipeline: Pipeline, package_path: str, asset: Asset | None, context: Context) -> str:

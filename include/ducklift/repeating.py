@@ -1,0 +1,116 @@
+"""Doing again what one load began: loading its package, reading its slice anew, or trying its quarantined records after a fix.
+
+All three end in a spool package, so that a DAG's upload and load go on from there as ever.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast, get_args
+
+from ducklift.errors import ConfigurationError, ManifestMissing
+from ducklift.lake.filesystem import open_lake
+from ducklift.lake.layout import manifest_key
+from ducklift.lake.manifest import Manifest, Slice, read_manifest
+from ducklift.lake.spool_place import PackageName, open_spool
+from ducklift.pipeline import Pipeline, extract
+from ducklift.planning import Run
+from ducklift.retrying import package_quarantined
+from ducklift.settings import Settings
+from ducklift.specs import TableName
+
+Task = Literal["load", "reextract", "quarantine"]
+# The two fields of the trigger form.
+AGAIN, OF_LOAD = "again", "of_load"
+LOAD_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,62}\.[A-Za-z_][A-Za-z0-9_]{0,62}/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}(-r[0-9]{1,4})?(-q){0,9}$"
+_REVISION = re.compile(r"-r[0-9]+$")
+
+
+@dataclass(frozen=True)
+class Again:
+    """What a person wants done again with which load."""
+
+    task: Task
+    table: TableName
+    load_id: str
+
+    def params(self) -> dict[str, str]:
+        """Return this as the fields of the trigger form."""
+        return {AGAIN: self.task, OF_LOAD: f"{self.table}/{self.load_id}"}
+
+
+def asked_again(params: Mapping[str, Any]) -> Again | None:
+    """Return what the trigger form asks for, checked anew (it is hostile); None where it asks for nothing to be done again."""
+    task, load = params.get(AGAIN), params.get(OF_LOAD)
+    if task is None and load is None:
+        return None
+    if task not in get_args(Task):
+        raise ConfigurationError(f"{AGAIN}: choose one of {', '.join(get_args(Task))}; {str(task)[:40]!r} is none of them")
+    if not isinstance(load, str) or not re.fullmatch(LOAD_PATTERN, load):
+        raise ConfigurationError(f"{OF_LOAD}: {str(load)[:80]!r} names no load: write dataset.table/load_id")
+    table, _, load_id = load.partition("/")
+    return Again(cast(Task, task), TableName.parse(table), load_id)
+
+
+def package_again(
+    again: Again,
+    pipeline: Pipeline,
+    chosen: Pipeline,
+    stream: str,
+    run: Run,
+    settings: Settings,
+    on_progress: Callable[[int], None] | None = None,
+    on_slice: Callable[[Slice], None] | None = None,
+) -> str | None:
+    """Return the spool package for what is asked; None when another of the pipeline's mapped streams is in charge of that load.
+
+    `chosen` is the pipeline with the rest of the trigger form applied: only what reads the source anew goes by it. Raises
+    `ConfigurationError` for a load of another pipeline, or one that this run's choices do not lead to, `ManifestMissing`, and what the
+    steps raise.
+    """
+    manifest = _manifest_of(again, pipeline, settings)
+    if stream != _in_charge(pipeline, chosen, manifest.stream):
+        return None
+    if again.task == "quarantine":
+        return package_quarantined(settings, again.table, again.load_id)
+    if again.task == "load":
+        return open_spool(settings).package(PackageName(again.table, again.load_id), "landed")
+    return extract(chosen, *_reading(again, chosen, manifest, run), settings, on_progress, on_slice)
+
+
+def _manifest_of(again: Again, pipeline: Pipeline, settings: Settings) -> Manifest:
+    lake = open_lake(settings)
+    key = manifest_key(again.table, again.load_id)
+    data = lake.read(key)
+    if data is None:
+        raise ManifestMissing(lake.url_of(key))
+    manifest = read_manifest(data, lake.url_of(key))
+    if manifest.pipeline != pipeline.name:
+        raise ConfigurationError(
+            f"{again.load_id} is a load of pipeline {manifest.pipeline!r}, not of {pipeline.name!r}. Use that one's DAG."
+        )
+    return manifest
+
+
+def _in_charge(pipeline: Pipeline, chosen: Pipeline, stream: str) -> str:
+    """Return the configured stream that stands for the load's; the first one for a stream that was chosen by a form, or is gone."""
+    streams = pipeline.streams()
+    return next((each for each in streams if stream in (each, chosen.source.effective_stream(each))), streams[0])
+
+
+def _reading(again: Again, chosen: Pipeline, manifest: Manifest, run: Run) -> tuple[str, Run]:
+    """Return the stream, and the run that reads the load's slice anew in its place."""
+    if manifest.retried_load is not None:
+        raise ConfigurationError(f"{again.load_id} retried quarantined records. Extract the load anew from which they came.")
+    stream = manifest.stream
+    if chosen.source.effective_stream(stream) != stream or chosen.table_spec(stream).name != again.table:
+        raise ConfigurationError(
+            f"{again.load_id} is of stream {stream!r} of {again.table}, which is not what the trigger form chooses now. "
+            "Fill the form as it was for that load."
+        )
+    first, asked = _REVISION.sub("", again.load_id), manifest.slice
+    return stream, replace(
+        run, mode="reextract", repeats=first, slice_start=asked.start, slice_end=asked.end, window=asked.window, partition=asked.partition
+    )
