@@ -192,6 +192,7 @@ def _manifest(
         rows=writer.rows,
         size_bytes=sum(file.size_bytes for file in writer.files),
         extracted_at=extracted_at,
+        finished_at=datetime.now(UTC),
         extractor=f"ducklift {__version__} {pipeline.source.type}",
         moves_watermark=plan.spec.incremental is not None and report.ordered_and_complete and not plan.slice.window,
         gap=report.gap,

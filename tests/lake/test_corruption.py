@@ -11,7 +11,7 @@ import pytest
 from installations import STREAM, Installation, sighting, sightings, slice_run
 
 from ducklift.errors import CorruptObject, DuckliftError, ManifestConflict, ManifestUnreadable, SpoolMissing
-from ducklift.lake.manifest import sha256_of
+from ducklift.lake.manifest import MANIFEST_VERSION, sha256_of
 from ducklift.pipeline import Pipeline, extract, load, upload
 
 
@@ -114,9 +114,10 @@ def test_a_damaged_manifest_is_refused(landed: tuple[Installation, Pipeline, str
 
 def test_a_manifest_of_a_newer_version_is_refused_by_name(landed: tuple[Installation, Pipeline, str]) -> None:
     installation, pipeline, url = landed
-    rewritten(installation, manifest_version=2, something_new=True)
+    newer = MANIFEST_VERSION + 1
+    rewritten(installation, manifest_version=newer, something_new=True)
 
-    with pytest.raises(ManifestUnreadable, match=r"version is 2, this Ducklift reads up to 1\. Upgrade"):
+    with pytest.raises(ManifestUnreadable, match=rf"version is {newer}, this Ducklift reads up to {MANIFEST_VERSION}\. Upgrade"):
         load(url, installation.settings, pipeline)
 
 

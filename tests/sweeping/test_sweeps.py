@@ -16,7 +16,7 @@ from ducklift.deletion_sweeps import Swept, sweep_keys
 from ducklift.errors import ConfigurationError
 from ducklift.keeping import publish
 from ducklift.lake.dataset import live_files
-from ducklift.lake.layout import checkpoint_prefix
+from ducklift.lake.layout import checkpoint_prefix, snapshot_key
 from ducklift.pipeline import extract
 from ducklift.specs import Blanking
 from ducklift.warehouse.connect import open_warehouse
@@ -220,3 +220,16 @@ def test_the_reason_of_a_quarantined_record_no_longer_shows_its_value(told_of: I
 
     assert told_of.query("SELECT reason FROM _ducklift.quarantine") == [("column count: not a bigint",)]
     rebuilt_is_equal(told_of)
+
+
+def test_a_sweep_takes_content_out_of_what_the_snapshot_tells_of_quarantine_and_of_earlier_times(told_of):
+    before = told_of.json(snapshot_key(TABLE))
+    assert SECRET in json.dumps(before["quarantine"])
+    assert any(SECRET in str(moment) for column in before["columns"] for moment in column["history"])
+
+    swept(told_of, 2, 5)
+
+    after = told_of.json(snapshot_key(TABLE))
+    assert SECRET not in json.dumps(after)
+    assert after["quarantined"] == before["quarantined"]
+    assert after["columns"][0]["history"]

@@ -8,9 +8,9 @@ from typing import Any
 
 import duckdb
 import pytest
-from installations import APPENDED, TABLE, Installation, sighting, sightings
+from installations import APPENDED, COLUMNS, TABLE, Installation, sighting, sightings
 
-from ducklift.lake.commits import Snapshot, read_snapshot, snapshot_bytes
+from ducklift.lake.commits import SNAPSHOT_VERSION, Snapshot, read_snapshot, snapshot_bytes
 from ducklift.lake.layout import snapshot_key
 from ducklift.specs import TableName
 from ducklift.warehouse.connect import Warehouse
@@ -43,6 +43,7 @@ def test_a_snapshot_tells_what_every_column_holds(installation):
         "distinct": 2,
         "least": "owl",
         "greatest": "wren",
+        "history": (),
     }
     assert column(installation, "count")["greatest"] == "4"
     assert told.bytes is not None
@@ -96,6 +97,61 @@ def test_statistics_are_taken_over_when_a_load_changed_nothing(installation):
 
     assert (unchanged.rows_unchanged, kept, column(installation, "id")["distinct"]) == (2, 77, 3)
     assert [load["sequence"] for load in snapshot(installation).loads] == [3, 2, 1]
+
+
+def test_a_column_tells_what_it_held_before_and_forgets_the_oldest(installation):
+    for day in range(15):
+        installation.land([sighting(day + 1, bird=None if day == 1 else "wren")], day=day)
+
+    [first, *_, last] = column(installation, "count")["history"]
+    assert (first[0], first[4:], last[0], last[4:]) == (3, ("1", "3"), 14, ("1", "14"))
+    assert len(column(installation, "count")["history"]) == 12
+    assert [(moment[0], moment[2]) for moment in column(installation, "bird")["history"]][:2] == [(3, 0.3333), (4, 0.25)]
+
+
+def test_a_history_gains_no_moment_by_a_load_that_changes_nothing(installation):
+    installation.land(sightings(1, 2))
+    installation.land(sightings(1, 2), day=1)
+    installation.land(sightings(1, 2, bird="owl"), day=2)
+
+    assert [moment[0] for moment in column(installation, "id")["history"]] == [2]
+
+
+def test_a_snapshot_by_an_older_ducklift_is_read_and_goes_on(installation):
+    installation.land(sightings(1))
+    old = json.loads(installation.lake.read(snapshot_key(TABLE)))
+    del old["quarantine"]
+    old["snapshot_version"] = 1
+    for each in old["columns"]:
+        del each["history"]
+    old["loads"] = [{name: value for name, value in load.items() if name not in ("pipeline", "airflow", "gap")} for load in old["loads"]]
+    installation.lake.replace(snapshot_key(TABLE), json.dumps(old).encode())
+
+    installation.land(sightings(2), day=1)
+
+    assert snapshot(installation).snapshot_version == SNAPSHOT_VERSION
+    assert [moment[0] for moment in column(installation, "id")["history"]] == [1]
+
+
+def test_the_newest_quarantined_records_are_told_with_reason_and_raw_line_cut_where_long(installation):
+    installation.land([sighting(1), sighting(2, count="many " * 1000)])
+
+    [record] = snapshot(installation).quarantine
+    assert (record.line, record.load_id) == (2, snapshot(installation).newest_load_id)
+    assert record.source_file.startswith("raw/nature/sightings/")
+    assert "count" in (record.reason or "")
+    assert (record.record or "").startswith('{"id":"s0002"')
+    assert len(record.record or "") == 2000
+
+
+@pytest.mark.parametrize("off", ["sample", "pii"])
+def test_quarantined_records_are_told_by_their_place_alone_where_values_must_not_be_shown(tmp_path, off):
+    installation = Installation(tmp_path, environment={"DUCKLIFT_PII_SALT": "s" * 32})
+    columns = [*COLUMNS, *([{"name": "note", "type": "varchar", "pii": "hash"}] if off == "pii" else [])]
+    installation.land([sighting(1), sighting(2, count="many")], columns=columns, sample=off != "sample")
+
+    [record] = snapshot(installation).quarantine
+    assert (record.line, record.reason, record.record) == (2, None, None)
 
 
 def test_schema_changes_quarantine_and_gaps_are_told(installation):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic import Field, ValidationError
@@ -17,9 +17,10 @@ from ducklift.lake.store import Store
 from ducklift.specs import Spec, TableName, TableSpec
 from ducklift.summary import COUNT_NAMES, LoadSummary, State
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2  # 1: without quarantined records, histories of columns, and where loads came from
 COMMIT_VERSION = 1
 RECENT_LOADS = 200
+SNAPSHOT_DAMAGED = "it was damaged outside Ducklift. Delete it: the next load publishes it anew from the warehouse."
 LOAD, RESET, SWEEP = "load", "reset", "sweep"
 
 
@@ -106,10 +107,22 @@ class CommitRecord(Spec):
         )
 
 
+class ColumnMoment(NamedTuple):
+    """What a column held after an earlier commit; see `ColumnStatistics` for the values."""
+
+    sequence: int
+    at: datetime
+    null_share: float | None
+    distinct: int | None
+    least: str | None
+    greatest: str | None
+
+
 class ColumnStatistics(Spec):
     """What one column holds; `distinct` is an estimate, and of the rows looked at. `least` and `greatest` are texts, cut where long.
 
     Both are absent for personal columns, long texts and nested values; everything is where a table has more columns than anyone reads.
+    `history` is what it held before, oldest first: the last changes, fewer where there are many columns.
     """
 
     name: str
@@ -118,6 +131,18 @@ class ColumnStatistics(Spec):
     distinct: int | None = None
     least: str | None = None
     greatest: str | None = None
+    history: tuple[ColumnMoment, ...] = ()
+
+
+class QuarantinedRecord(Spec):
+    """A record in quarantine; `reason` and `record` are cut where long, and absent where the table's values must not be shown."""
+
+    load_id: str
+    source_file: str
+    line: int
+    reason: str | None = None
+    record: str | None = None
+    quarantined_at: datetime
 
 
 class Snapshot(Spec):
@@ -125,7 +150,8 @@ class Snapshot(Spec):
 
     `bytes` estimates the size of the values, uncompressed. `approximate` says that `columns` tell of a part of the rows only. `sample`
     holds the newest rows as texts, cut where long, in the order of `columns`; it is empty where the pipeline says so or a column is
-    personal. `loads` and `schema_changes` are the last ones, newest first; `quarantined` counts rows, `quarantined_loads` their loads.
+    personal. `loads` and `schema_changes` are the last ones, newest first; `quarantined` counts rows, `quarantined_loads` their loads, and
+    `quarantine` holds the newest of these rows.
     """
 
     snapshot_version: int = SNAPSHOT_VERSION
@@ -142,6 +168,7 @@ class Snapshot(Spec):
     schema_changes: tuple[dict[str, str | None], ...] = ()
     quarantined: int = 0
     quarantined_loads: int = 0
+    quarantine: tuple[QuarantinedRecord, ...] = ()
     gaps: tuple[dict[str, Any], ...] = ()
 
     @property
@@ -160,14 +187,28 @@ def read_snapshot(lake: Store, table: TableName) -> Snapshot | None:
     data = lake.read(key)
     if data is None:
         return None
+    return parse_snapshot(data, lake.url_of(key))
+
+
+def parse_snapshot(data: bytes, url: str) -> Snapshot:
+    """Parse a snapshot; raises `ManifestUnreadable` when it is damaged or newer than this version."""
+    try:
+        return Snapshot.model_validate(snapshot_values(data, url))
+    except ValidationError as err:
+        raise ManifestUnreadable(url, SNAPSHOT_DAMAGED) from err
+
+
+def snapshot_values(data: bytes, url: str) -> dict[str, Any]:
+    """Return a snapshot's plain values, its version checked and nothing else; raises `ManifestUnreadable`."""
     try:
         values = orjson.loads(data)
-        if values["snapshot_version"] != SNAPSHOT_VERSION:
-            raise ManifestUnreadable(lake.url_of(key), f"its version is {values['snapshot_version']}. Upgrade Ducklift.")
-        return Snapshot.model_validate(values)
+        version = int(values["snapshot_version"])
     except (ValueError, LookupError, TypeError) as err:
-        reason = "it was damaged outside Ducklift. Delete it: the next load publishes it anew from the warehouse."
-        raise ManifestUnreadable(lake.url_of(key), reason) from err
+        raise ManifestUnreadable(url, SNAPSHOT_DAMAGED) from err
+    if version > SNAPSHOT_VERSION:
+        raise ManifestUnreadable(url, f"its version is {version}. Upgrade Ducklift.")
+    found: dict[str, Any] = values
+    return found
 
 
 def publish(lake: Store, table: TableName, records: Sequence[CommitRecord], snapshot: Snapshot) -> None:

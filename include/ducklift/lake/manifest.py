@@ -14,7 +14,7 @@ from ducklift.lake.layout import DEFAULT_LAYOUT
 from ducklift.source_files import FileFormat, Origin, ReadOptions
 from ducklift.specs import Spec, TableName, TableSpec
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2  # 1: without finished_at
 RETRIES_QUARANTINE_OF = "retries_quarantine_of"
 
 Cursor = int | float | str
@@ -80,7 +80,8 @@ class Manifest(Spec):
     `read` says how files are read that a source gave whole. `fields` are the top-level fields that any record had, in the order they
     came; `field_types` their Arrow types where the format has types (Parquet), `value_kinds` what was seen of their values where it has
     none (`ducklift.lake.kinds`). `supersedes` names loads whose place this one takes, `replaces_stream` says that it takes that of all
-    earlier ones of its stream. `greatest_cursor` is the latest cursor of its records. `airflow` holds DAG, run and try when there are such.
+    earlier ones of its stream. `greatest_cursor` is the latest cursor of its records. The reading began at `extracted_at`. `airflow` holds
+    DAG, run, task and try when there are such.
     """
 
     manifest_version: int = MANIFEST_VERSION
@@ -99,6 +100,7 @@ class Manifest(Spec):
     rows: int
     size_bytes: int
     extracted_at: datetime
+    finished_at: datetime | None = Field(default=None, description="When the reading ended.")
     extractor: str
     moves_watermark: bool = False
     gap: tuple[Cursor, Cursor] | None = None

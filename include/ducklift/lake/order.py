@@ -32,7 +32,10 @@ from ducklift.specs import TableName
 from ducklift.summary import COUNT_NAMES
 
 Make = Callable[[Snapshot | None], CommitRecord]
-_TOLD = ("load_id", "kind", "stream", "state", "sequence", "loaded_at", "seconds", "bytes", "files", "total_rows", *COUNT_NAMES)
+_TOLD = (
+    "load_id", "kind", "pipeline", "stream", "state", "sequence", "loaded_at", "seconds", "bytes", "files", "total_rows", *COUNT_NAMES,
+    "slice_start", "slice_end", "gap", "supersedes", "airflow",
+)  # fmt: skip
 
 
 def current_snapshot(lake: Store, table: TableName, target: str) -> Snapshot | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from ducklift.lake.commits import RECENT_LOADS, ColumnStatistics, Snapshot, snapshot_bytes
+from ducklift.lake.commits import RECENT_LOADS, SWEEP, ColumnMoment, ColumnStatistics, QuarantinedRecord, Snapshot, snapshot_bytes
 from ducklift.specs import TableName, TableSpec
 from ducklift.summary import COUNT_NAMES
 from ducklift.warehouse.connect import Warehouse
@@ -16,10 +16,17 @@ from ducklift.warehouse.statistics import Statistics, table_statistics
 
 MOST_BYTES = 1_000_000
 _OF_TABLE = 'dataset = ? AND "table" = ?'
-_LOAD = ("load_id", "kind", "stream", "state", "sequence", "loaded_at", "seconds", "bytes", "files", "total_rows", *COUNT_NAMES, "warnings")
+_LOAD = (
+    "load_id", "kind", "pipeline", "stream", "state", "sequence", "loaded_at", "seconds", "bytes", "files", "total_rows", *COUNT_NAMES,
+    "warnings", "slice_start", "slice_end", "gap", "superseded_by", "airflow",
+)  # fmt: skip
 _CHANGE = ("column", "change", "type_before", "type_after", "field", "variant_of", "load_id", "changed_at")
 _GAP = ("pipeline", "stream", "cursor_from", "cursor_to", "load_id", "recorded_at")
-_JSON = ("warnings", "cursor_from", "cursor_to")
+_JSON = ("warnings", "cursor_from", "cursor_to", "gap", "airflow")
+# What a column held before is kept of so many moments, and of fewer where there are many columns.
+_MOMENTS, _MOMENTS_OF_ALL, _FEWEST_MOMENTS = 12, 600, 2
+QUARANTINE_ROWS = 50
+_LONGEST_REASON, _LONGEST_RECORD, _LONGEST_PLACE = 500, 2_000, 500
 
 
 def snapshot_of(warehouse: Warehouse, table: TableName, published: Snapshot | None) -> Snapshot:
@@ -35,6 +42,9 @@ def snapshot_of(warehouse: Warehouse, table: TableName, published: Snapshot | No
         statistics = _kept(published, privacy)
     else:
         statistics = table_statistics(warehouse, table, rows, privacy.personal, with_sample=privacy.sample)
+        statistics = _with_history(statistics, published, privacy)
+    if _swept(warehouse, place, published):
+        statistics = replace(statistics, columns=tuple(_without_bounds(column) for column in statistics.columns))
     watermarks = warehouse.rows(
         f"SELECT pipeline, stream, value FROM _ducklift.watermarks WHERE {_OF_TABLE} AND value IS NOT NULL ORDER BY ALL", place
     )
@@ -54,6 +64,7 @@ def snapshot_of(warehouse: Warehouse, table: TableName, published: Snapshot | No
             schema_changes=tuple(_listed(warehouse, "schema_changes", _CHANGE, place, "changed_at")),
             quarantined=quarantined[0],
             quarantined_loads=quarantined[1],
+            quarantine=_quarantined(warehouse, place, privacy) if quarantined[0] else (),
             gaps=tuple(_listed(warehouse, "gaps", _GAP, place, "recorded_at")),
         )
     )
@@ -88,9 +99,53 @@ def _changed(warehouse: Warehouse, place: Sequence[str], published: Snapshot) ->
     return bool(found)
 
 
+def _swept(warehouse: Warehouse, place: Sequence[str], published: Snapshot | None) -> bool:
+    """Return whether a deletion sweep took content out since the published state."""
+    after = published.sequence if published else 0
+    return bool(
+        warehouse.value(f"SELECT count(*) FROM _ducklift.loads WHERE {_OF_TABLE} AND sequence > ? AND kind = ?", [*place, after, SWEEP])
+    )
+
+
+def _with_history(statistics: Statistics, published: Snapshot | None, privacy: _Privacy) -> Statistics:
+    """Return the statistics with what the columns held before, without bounds where a column is personal."""
+    if published is None:
+        return statistics
+    before = {column.name: column for column in published.columns}
+    moments = max(_FEWEST_MOMENTS, min(_MOMENTS, _MOMENTS_OF_ALL // max(len(statistics.columns), 1)))
+    columns = []
+    for column in statistics.columns:
+        known = before.get(column.name)
+        told = column.model_copy(update={"history": _history(known, published)[-moments:] if known else ()})
+        columns.append(_without_bounds(told) if column.name in privacy.personal else told)
+    return replace(statistics, columns=tuple(columns))
+
+
+def _history(known: ColumnStatistics, published: Snapshot) -> tuple[ColumnMoment, ...]:
+    """Return the column's history with what was published of it last, unless that is what the history ends with."""
+    moment = ColumnMoment(published.sequence, published.published_at, known.null_share, known.distinct, known.least, known.greatest)
+    return known.history if known.history and known.history[-1][2:] == moment[2:] else (*known.history, moment)
+
+
+def _without_bounds(column: ColumnStatistics) -> ColumnStatistics:
+    """Return a column without the least and greatest values of earlier times: a sweep took content out, or it is personal."""
+    return column.model_copy(update={"history": tuple(moment._replace(least=None, greatest=None) for moment in column.history)})
+
+
+def _quarantined(warehouse: Warehouse, place: Sequence[str], privacy: _Privacy) -> tuple[QuarantinedRecord, ...]:
+    cells = f"left(reason, {_LONGEST_REASON}), left(record, {_LONGEST_RECORD})" if privacy.sample else "NULL, NULL"
+    rows = warehouse.rows(
+        f"SELECT load_id, left(source_file, {_LONGEST_PLACE}), line, {cells}, quarantined_at FROM _ducklift.quarantine WHERE {_OF_TABLE} "
+        f"ORDER BY quarantined_at DESC, load_id DESC, source_file, line LIMIT {QUARANTINE_ROWS}",
+        list(place),
+    )
+    names = ("load_id", "source_file", "line", "reason", "record", "quarantined_at")
+    return tuple(QuarantinedRecord.model_validate(dict(zip(names, row, strict=True))) for row in rows)
+
+
 def _kept(published: Snapshot, privacy: _Privacy) -> Statistics:
     columns = tuple(
-        column.model_copy(update={"least": None, "greatest": None}) if column.name in privacy.personal else column
+        _without_bounds(column.model_copy(update={"least": None, "greatest": None})) if column.name in privacy.personal else column
         for column in published.columns
     )
     return Statistics(published.bytes, published.approximate, columns, published.sample if privacy.sample else ())
@@ -110,7 +165,7 @@ def _plain(column: str, value: Any) -> Any:
 
 def _within_bounds(snapshot: Snapshot) -> Snapshot:
     bare = tuple(ColumnStatistics(name=column.name, type=column.type) for column in snapshot.columns)
-    for less in ({}, {"sample": ()}, {"columns": bare}, {"schema_changes": (), "gaps": ()}, {"columns": ()}):
+    for less in ({}, {"sample": (), "quarantine": ()}, {"columns": bare}, {"schema_changes": (), "gaps": ()}, {"columns": ()}):
         snapshot = snapshot.model_copy(update=less)
         if len(snapshot_bytes(snapshot)) <= MOST_BYTES:
             break
