@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from npm_packages import installed
+
 HOST = "127.0.0.1"
 S3_KEY, S3_SECRET = "an-access-key", "a-secret-access-key"
 ANSWERS_WITHIN_S = 40.0
 AZURITE_LOCK = Path(__file__).with_name("azurite")
-AZURITE = Path(__file__).parents[2] / ".cache" / "azurite"
-AZURITE_INSTALLED_WITHIN_S = 240
 
 
 def free_port() -> int:
@@ -78,34 +75,16 @@ def seaweedfs(folder: Path, key: str, secret: str) -> Iterator[str]:
 def azurite(folder: Path) -> Iterator[str]:
     """Run Azurite and yield the URL of its one account."""
     port = free_port()
-    command = ["node", str(installed_azurite()), "--silent", "--blobHost", HOST, "--blobPort", str(port), "--location", str(folder)]
+    command = [
+        "node",
+        str(installed(AZURITE_LOCK, "azurite/dist/src/blob/main.js")),
+        "--silent",
+        "--blobHost",
+        HOST,
+        "--blobPort",
+        str(port),
+        "--location",
+        str(folder),
+    ]
     with served([*command, "--skipApiVersionCheck", "--disableTelemetry"], f"http://{HOST}:{port}/", folder):
         yield f"http://{HOST}:{port}/devstoreaccount1"
-
-
-def installed_azurite() -> Path:
-    """Return Azurite's program, installed from npm into the project's cache by the first test worker that needs it."""
-    AZURITE.mkdir(parents=True, exist_ok=True)
-    with (AZURITE / ".installing").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return _install_azurite()
-
-
-def _install_azurite() -> Path:
-    program = AZURITE / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
-    stamp, lock = AZURITE / "installed-lock.json", AZURITE_LOCK / "package-lock.json"
-    if stamp.is_file() and stamp.read_bytes() == lock.read_bytes() and program.is_file():
-        return program
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(AZURITE_LOCK / name, AZURITE / name)
-    # The tests' own environment leads nowhere but to loopback; this one command needs the registry.
-    environment = {name: value for name, value in os.environ.items() if name.upper() not in {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}}
-    command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(AZURITE)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=AZURITE_INSTALLED_WITHIN_S, check=False)
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"npm did not install azurite within {AZURITE_INSTALLED_WITHIN_S} s")
-    if done.returncode:
-        pytest.skip(f"npm could not install azurite: {done.stderr.strip()[-300:]}")
-    shutil.copy(lock, stamp)
-    return program
