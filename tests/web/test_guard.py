@@ -188,3 +188,14 @@ def test_the_page_works_below_any_path():
 
     assert TestClient(outer).get("/below/here/no-such").status_code == 404
     assert TestClient(outer).get("/below/here/static/none.css").headers["cache-control"] == "no-store"
+
+
+def test_the_tab_of_a_dag_has_no_script_also_for_a_dag_of_a_hostile_name():
+    from filled_views import HARMLESS, FilledReader
+
+    client = TestClient(create_app(anybody, lambda: FilledReader(HARMLESS)), base_url=HOST)
+    answer = client.get("/dags/%3Cscript%3Ealert(1)")
+
+    assert answer.status_code == 200
+    assert "<script" not in answer.text
+    assert "&lt;script&gt;alert(1)" in answer.text

@@ -24,7 +24,7 @@ from ducklift.web.views.overview import COMMANDS, OverviewView
 
 HOST = "http://lake.test"
 STATIC = Path(ducklift.web.__file__).with_name("static")
-PAGES = ["/", "/lake", "/tables/a.b/loads/l1", "/tables/a.b", *(f"/tables/a.b/{tab}" for tab in TABS)]
+PAGES = ["/", "/lake", "/dags/a.b", "/tables/a.b/loads/l1", "/tables/a.b", *(f"/tables/a.b/{tab}" for tab in TABS)]
 
 
 def client_of(reader, **options) -> TestClient:
@@ -130,7 +130,7 @@ def test_what_is_not_there_is_a_page_that_says_so():
         assert "What to do" in answer.text
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if not path.endswith("outputs")])
+@pytest.mark.parametrize("path", [path for path in PAGES if not path.endswith("outputs") and path != "/dags/a.b"])
 def test_every_table_is_a_csv_by_its_address_or_by_what_is_accepted_and_runs_nothing_in_a_spreadsheet(path):
     formula = '=HYPERLINK("http://evil","x")'
     client = client_of(FilledReader(formula))

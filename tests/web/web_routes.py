@@ -21,7 +21,7 @@ def requests_of(app: Any) -> list[tuple[str, str]]:
 def requests_below(routes: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
     for route in routes:
         if isinstance(route, Route):
-            path = prefix + re.sub(r"\{[^}]*\}", "x", route.path)
+            path = prefix + re.sub(r"\{[^}]*\}", lambda part: "1" if ":int" in part[0] else "x", route.path)
             yield from ((method, path) for method in METHODS)
         else:
             assert isinstance(route, Mount), f"{route!r} is of a kind that this walk does not know"

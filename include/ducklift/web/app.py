@@ -38,7 +38,7 @@ def create_app(
     from fastapi import FastAPI
     from starlette.staticfiles import StaticFiles
 
-    from ducklift.web import actions, pages
+    from ducklift.web import actions, dag_tab, pages
 
     # Its own documentation would be open to whoever may look, and tell of every route.
     app = FastAPI(title="Lake", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
@@ -47,7 +47,7 @@ def create_app(
     app.state.airflow_root = airflow_root
     app.state.orchestrator = orchestrator
     app.add_exception_handler(DuckliftError, tell_error)
-    app.router.routes.extend([*pages.routes(), *(actions.routes() if orchestrator is not None else ())])
+    app.router.routes.extend([*pages.routes(), *dag_tab.routes(), *(actions.routes() if orchestrator is not None else ())])
     app.mount("/static", StaticFiles(directory=STATIC_FILES), name="static")
     return app
 
