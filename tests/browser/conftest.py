@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,9 @@ def served(app: Any) -> Iterator[str]:
 @pytest.fixture
 def serve() -> Iterator[Callable[[Any], str]]:
     """Return what serves the page of a reader, and gives its address."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
-        yield lambda reader, **options: stack.enter_context(served(create_app(anybody, lambda: reader, **options)))
+
+        def start(reader: Any, *, authorize: Any = anybody, **options: Any) -> str:
+            return stack.enter_context(served(create_app(authorize, lambda: reader, **options)))
+
+        yield start

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import orjson
 from markupsafe import Markup
 
 from ducklift.safe_text import visible
 from ducklift.web import drawing, pictures, wording
+from ducklift.web.access import visitor_of
 from ducklift.web.icons import ICONS
+from ducklift.web.offers import actions_of
 from ducklift.web.tones import FATE_TONES, LOAD_TONES, STEP_TONES, TABLE_TONES
 
 if TYPE_CHECKING:
@@ -41,12 +45,16 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
             root=root_of(request),
             airflow=getattr(request.app.state, "airflow_root", None),
             now=datetime.now(UTC),
-            here=request.url.query,
-            visitor=getattr(request.state, "visitor", None),
+            may_run=lambda pipelines: _may_run(request, pipelines),
             **context,
         )
     )
     return HTMLResponse(text, status, headers={"vary": "Accept"})
+
+
+def _may_run(request: Request, pipelines: Sequence[str]) -> list[str]:
+    """Return those of the pipelines that who looks may have run from here."""
+    return [name for name in pipelines if visitor_of(request).may_run(name)] if request.app.state.orchestrator is not None else []
 
 
 def root_of(request: Request) -> str:
@@ -73,6 +81,7 @@ def environment() -> Environment:
         made.filters.update(
             {name: value for name, value in vars(module).items() if callable(value) and value.__module__ == module.__name__}
         )
+    made.filters["json"] = lambda value: orjson.dumps(value).decode()
     made.filters["segment"] = lambda text: quote(str(text), safe="")
     made.globals.update(
         icon=drawing.icon,
@@ -84,6 +93,7 @@ def environment() -> Environment:
         swatch_of=lambda step: drawing.swatch(STEP_TONES[step]),
         origins=ORIGINS,
         command_notes=COMMAND_NOTES,
+        actions_of=actions_of,
     )
     return made
 

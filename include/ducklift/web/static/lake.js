@@ -28,7 +28,7 @@ let fetching = false;
 function isBusy() {
   const active = document.activeElement;
   const typing = active && active.matches("input, select, textarea");
-  return typing || document.querySelector("dialog[open], .dialog:not([hidden])") || document.querySelector("[data-zoomed]") || String(document.getSelection());
+  return typing || document.querySelector("dialog[open], [data-actions] button:disabled") || document.querySelector("[data-zoomed]") || String(document.getSelection());
 }
 
 async function refresh(asked) {
@@ -57,6 +57,9 @@ function swap(fresh) {
     old.replaceWith(document.adoptNode(made));
     made.querySelectorAll("details").forEach((details, place) => { details.open = open[place] ?? details.open; });
     made.querySelectorAll(".scroll").forEach((region, place) => { region.scrollLeft = scrolled[place] ?? 0; });
+    // What an action told stays until another one tells something.
+    const told = old.querySelector(".outcome:not(:empty)");
+    if (told) made.querySelector(".outcome")?.replaceWith(told);
     if (focused) made.querySelectorAll(focused.selector)[focused.place]?.focus({ preventScroll: true });
     dress(made);
   }
@@ -82,6 +85,9 @@ function wireHead() {
   button?.addEventListener("click", () => { live = !live; button.setAttribute("aria-pressed", String(live)); schedule(); });
   document.querySelector("[data-refresh]")?.addEventListener("click", (event) => { event.preventDefault(); refresh(true); });
 }
+
+// A run that was just started is to be seen soon.
+document.addEventListener("started", (event) => { for (const link of event.detail.querySelectorAll("a[data-airflow]")) link.addEventListener("click", openInAirflow); });
 
 // A choice in a select is a filter at once.
 document.addEventListener("change", (event) => { if (event.target.matches("form.filter select")) event.target.form.requestSubmit(); });
