@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,15 +13,25 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
+import yaml
 from dags_on_sandbox import YAML, stand_on
+from dashboards import OBSERVABILITY, asked, dashboard, queries
 
 from ducklift.settings import load_settings
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "deploy"))
+
+from statsd_exposition import Exposition, Served
 
 LINE = re.compile(r"airflow\.(?P<name>ducklift[a-z_.]*)(?P<tags>[^:]*):(?P<value>[-+0-9.e]+)\|(?P<kind>c|g|ms)")
 RUN = {"logical_date": None, "form": {}}
@@ -117,6 +128,7 @@ def told(sandbox, statsd, tmp_path_factory) -> Iterator[Told]:
             "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
             "AIRFLOW__METRICS__STATSD_PORT": statsd[0],
             "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
+            "AIRFLOW__METRICS__LEGACY_NAMES_ON": "False",
             "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
             "AIRFLOW__OPENLINEAGE__NAMESPACE": "birds",
         }
@@ -187,3 +199,87 @@ def test_lineage_leads_from_the_raw_files_in_the_bucket_to_the_table_in_duckdb(t
     assert told.datasets("duckdb_load", "COMPLETE") == [([raw], [posts])]
     assert told.datasets("reddit_extraction", "FAIL") == [([], [])]
     assert {event["path"] for event in told.events} == {"/api/v1/lineage"}
+
+
+@pytest.fixture(scope="module")
+def served(told) -> Iterator[Served]:
+    """The metrics of the run as an exporter serves them to Prometheus."""
+    exposition = Exposition(OBSERVABILITY / "statsd-exporter.yml")
+    for line in told.lines:
+        exposition.take(line)
+    with Served(("127.0.0.1", 0), exposition) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.airflow
+@pytest.mark.parametrize("name", queries())
+def test_every_series_that_the_dashboard_and_the_alerts_ask_for_came_from_the_run(told, served, name):
+    with urlopen(f"http://127.0.0.1:{served.server_port}/metrics") as answer:
+        samples = re.findall(r"^(airflow_\w+)\{(.*)\} ", answer.read().decode(), re.M)
+    labels_of = defaultdict(set)
+    for series, labels in samples:
+        labels_of[series] |= set(re.findall(r'(\w+)="', labels))
+
+    series, labels = asked(queries()[name])
+
+    assert series <= labels_of.keys()
+    assert labels <= set.union(*(labels_of[each] for each in series))
+
+
+@pytest.mark.airflow
+def test_the_dashboard_asks_the_provisioned_source_and_its_panels_do_not_overlap():
+    source = yaml.safe_load((OBSERVABILITY / "grafana/provisioning/datasources/prometheus.yml").read_text("utf-8"))["datasources"][0]
+    panels = dashboard()["panels"]
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+
+    assert {each["datasource"]["uid"] for panel in panels for each in (panel, *panel["targets"])} == {source["uid"]}
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert len(set(cells)) == len(cells)
+    assert max(x for x, _ in cells) < 24
+
+
+@pytest.mark.airflow
+@pytest.mark.needs_program("prometheus")
+def test_prometheus_takes_the_configuration_and_answers_every_query(told, served, tmp_path):
+    config = (OBSERVABILITY / "prometheus.yml").read_text("utf-8").replace("15s", "100ms")
+    (tmp_path / "prometheus.yml").write_text(config.replace("statsd-exporter:9102", f"127.0.0.1:{served.server_port}"), "utf-8")
+    shutil.copy(OBSERVABILITY / "alerts.yml", tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    options = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{port}"]
+    log = (tmp_path / "log").open("w")
+    with subprocess.Popen(["prometheus", *options], cwd=tmp_path, stdout=log, stderr=log) as prometheus:
+        try:
+            ask = partial(asked_of_prometheus, f"http://127.0.0.1:{port}")
+            deadline = time.monotonic() + 60
+            while not ask("sum(count_over_time(airflow_ducklift_loads[1m])) > 3"):
+                assert time.monotonic() < deadline, (tmp_path / "log").read_text("utf-8")
+                time.sleep(0.1)
+            answers = {name: ask(query) for name, query in queries().items()}
+        finally:
+            prometheus.terminate()
+
+    # Nothing was counted between two looks, and nothing is wrong: those that ask for more than zero answer with nothing.
+    silent = {name for name, query in queries().items() if re.search(r"> \d+$", query) and "watermark" not in query}
+    assert {name for name, answer in answers.items() if not answer} == silent
+    assert float(answers["Rows new or changed A"][0]["value"][1]) == sum(load["rows_loaded"] for load in told.summaries())
+
+
+def asked_of_prometheus(url: str, query: str) -> list[dict[str, Any]]:
+    """Return what a query gives, nothing while the server is not ready; a query that it does not understand raises."""
+    try:
+        with urlopen(f"{url}/api/v1/query?{urlencode({'query': query})}") as answer:
+            return json.loads(answer.read())["data"]["result"]
+    except HTTPError as err:
+        if err.code != 503:
+            raise
+    except URLError:
+        pass
+    return []
