@@ -30,6 +30,8 @@ function draw(figure) {
   const most = Math.max(...loaded, 1);
   // A load that brought nothing because it failed is still to be seen.
   const heights = loaded.map((value, place) => (tones[place] === "bad" || tones[place] === "warn" ? Math.max(value, most * 0.06) : value));
+  // The first and the last column are shown whole.
+  const margin = 0.5 / at.length;
   const fills = tones.map((tone) => colours[tone]);
   const each = { unit: 3, values: () => fills };
   const number = new Intl.NumberFormat("en");
@@ -37,7 +39,10 @@ function draw(figure) {
   const axis = { stroke: colour("p-muted"), font: "12px system-ui, sans-serif", grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1, size: 4 } };
   const options = {
     width: widthOf(figure), height: HEIGHT, cursor: { drag: { x: true, y: false } },
-    scales: { x: { time: true }, rows: { range: (_, __, max) => [0, max || 1] }, total: { range: (_, __, max) => [0, (max || 1) * 1.05] } },
+    scales: {
+      x: { time: true, range: (_, min, max) => [min - (max - min) * margin, max + (max - min) * margin] },
+      rows: { range: (_, __, max) => [0, max || 1] }, total: { range: (_, __, max) => [0, (max || 1) * 1.05] },
+    },
     axes: [
       { ...axis, size: 44 },
       { ...axis, scale: "rows", size: 52, values: short },
