@@ -138,6 +138,24 @@ class StoreContract:
         assert written is not None
         assert abs(written - datetime.now(UTC)) < timedelta(minutes=2)
 
+    def test_objects_are_found_by_the_beginning_of_their_names_and_all_of_them_by_a_walk(self, lake: Store):
+        keys = [
+            "_ducklift/commits/a.b/0000000009-x.json",
+            "_ducklift/commits/a.b/0000000010-y.json",
+            "_ducklift/commits/a.b/0000000011-z.json",
+        ]
+        for key in [*keys, "_ducklift/commits/a.bc/0000000010-y.json", "raw/a/b/c/d.json"]:
+            lake.replace(key, FIRST)
+
+        assert [(found.key, found.size_bytes) for found in lake.beginning("_ducklift/commits/a.b/000000001")] == [
+            (key, len(FIRST)) for key in keys[1:]
+        ]
+        assert list(lake.beginning("_ducklift/absent/0")) == []
+        assert sorted(found.key for found in lake.walk("_ducklift/commits/a.b/")) == keys
+        assert {"raw/a/b/c/d.json", *keys} <= {found.key for found in lake.walk()}
+        assert all(found.modified is not None for found in lake.walk("raw/"))
+        assert list(lake.walk("absent/")) == []
+
     def test_a_listing_of_nothing_is_empty(self, lake: Store):
         assert list(lake.list("raw/nothing/")) == []
 

@@ -198,6 +198,31 @@ class S3Store(Store):
         data: bytes = self.filesystem.cat_file(self.path(key), max_concurrency=1)
         return data
 
+    def beginning(self, start: str) -> Iterator[StoredObject]:
+        """Yield the objects whose keys begin with a text, sorted by key; the store lists no others."""
+        return self._listed(start)
+
+    def walk(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects under a prefix, one answer of the store after the other."""
+        return self._listed(prefix)
+
+    def _listed(self, start: str) -> Iterator[StoredObject]:
+        root, wanted = self.path("").partition("/")[2], self.path(start).partition("/")[2]
+        marker: dict[str, str] = {}
+        while True:
+            with self.translated(start):
+                try:
+                    answer = self.filesystem.call_s3("list_objects_v2", Bucket=self.bucket, Prefix=wanted, **marker)
+                except FileNotFoundError as err:
+                    if gone := self.named(start, err):
+                        raise gone from err
+                    return
+            for found in answer.get("Contents") or ():
+                yield stored_object(found["Key"].removeprefix(root), {**found, "size": found["Size"]})
+            if not answer.get("IsTruncated"):
+                return
+            marker = {"ContinuationToken": answer["NextContinuationToken"]}
+
     def unfinished(self) -> Iterator[Unfinished]:
         """Yield the multipart uploads that were begun and neither completed nor aborted: their parts are paid for."""
         prefix = self.path("").partition("/")[2]

@@ -178,6 +178,14 @@ class Store:
         for path, info in sorted((path, info) for path, info in found.items() if info["type"] == "file"):
             yield stored_object(path[start:], info)
 
+    def beginning(self, start: str) -> Iterator[StoredObject]:
+        """Yield the objects whose keys begin with a text that has a folder in it, sorted by key."""
+        return (found for found in self.list(f"{start.rpartition('/')[0]}/") if found.key.startswith(start))
+
+    def walk(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects under a prefix that ends in a slash, or all, in any order; some stores need no memory for the whole list."""
+        return self.list(prefix)
+
     def unfinished(self) -> Iterator[Unfinished]:
         """Yield the writes that have not ended and take up space that no listing shows; most stores clear theirs away by themselves."""
         yield from ()
@@ -344,6 +352,21 @@ class LocalStore(Store):
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects under a prefix, without the temporary files of writers under way."""
         return (found for found in super().list(prefix) if not is_temporary(found.key))
+
+    def beginning(self, start: str) -> Iterator[StoredObject]:
+        """Yield the objects whose keys begin with a text; of the others in the folder, nothing but the name is looked at."""
+        folder, _, name = start.rpartition("/")
+        try:
+            names = sorted(entry.name for entry in os.scandir(self.path(folder)) if entry.name.startswith(name) and entry.is_file())
+        except FileNotFoundError:
+            return iter(())
+        return (found for entry in names if (found := self.stat(f"{folder}/{entry}")) is not None)
+
+    def walk(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects under a prefix, folder by folder."""
+        for folder, _, files in os.walk(self.path(prefix)):
+            keys = (f"{folder}/{name}".replace("//", "/").removeprefix(f"{self.root}/") for name in files)
+            yield from (found for key in keys if not is_temporary(key) and (found := self.stat(key)) is not None)
 
     def unfinished(self) -> Iterator[Unfinished]:
         """Yield the temporary files of writers, also of those that are under way."""

@@ -25,6 +25,9 @@ class Download:
 class LakeReader(Protocol):
     """Makes the pages from what is published in the lake; a warehouse is never opened. Made once per process, used by many threads.
 
+    `ducklift.web.published_lake.PublishedLake(settings, schedules)` is the one that reads a lake; `schedules` is a callable of
+    `ducklift.web.schedules` that tells when Airflow starts what.
+
     `overview`, `table`, `load` and `lake` do not raise for anything that is wrong with the lake: what cannot be read is a `Problem`, and
     what is shown meanwhile is from before, with its age. They answer within a second also where the lake is slow: what is not there yet is
     told by `Read.reading`, and the page asks again.

@@ -1,0 +1,145 @@
+"""The reader of a lake: what is published in it, kept in memory and refreshed by what changed. A warehouse is never opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from ducklift.lake.filesystem import open_lake
+from ducklift.lake.store import Store
+from ducklift.safe_text import without_secrets
+from ducklift.settings import Settings
+from ducklift.specs import TableName
+from ducklift.web.lake_state import LakeState, read_state
+from ducklift.web.load_page import CommitIndex, LoadPages, is_load_id
+from ducklift.web.objects import Objects
+from ducklift.web.overview_page import overview, problems_of, visible_tables
+from ducklift.web.reader import Download
+from ducklift.web.refreshed import Refreshed
+from ducklift.web.schedules import Schedule, Schedules, no_schedules
+from ducklift.web.table_page import TablePages
+from ducklift.web.table_rows import TableRows
+from ducklift.web.views.loads import LoadView
+from ducklift.web.views.overview import OverviewView
+from ducklift.web.views.queries import LoadQuery, OverviewQuery, TableQuery
+from ducklift.web.views.states import Read
+from ducklift.web.views.tables import TableView
+from ducklift.web.views.texts import CELL, shown
+
+MayRead = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How old what is shown may be, and how long a page waits for what is newer: the lake's state, schedules, single objects."""
+
+    state_kept_s: float = 5.0
+    state_s: float = 0.5
+    schedules_kept_s: float = 30.0
+    schedules_s: float = 0.3
+    objects_s: float = 0.8
+    survey_kept_s: float = 900.0
+    assets_kept_s: float = 60.0
+
+
+class Sources:
+    """What all readers of a process share: the lake, what was read of it, and what is being read."""
+
+    def __init__(self, settings: Settings, schedules: Schedules, patience: Patience) -> None:
+        self.settings, self.patience = settings, patience
+        self.lake: Store = open_lake(settings)
+        self.state: Refreshed[LakeState] = Refreshed(
+            "Reading the lake", self._read, kept_s=patience.state_kept_s, patience_s=patience.state_s
+        )
+        self.schedules: Refreshed[dict[str, Schedule]] = Refreshed(
+            "Asking for the schedules",
+            lambda _: dict(schedules()),
+            kept_s=patience.schedules_kept_s,
+            patience_s=patience.schedules_s,
+        )
+        self.objects = Objects(self.lake, kept_s=patience.state_kept_s, patience_s=patience.objects_s)
+        self.index = CommitIndex(self.lake)
+
+    def _read(self, before: LakeState | None) -> LakeState:
+        return read_state(self.lake, self.settings, before)
+
+
+class PublishedLake:
+    """A `LakeReader`. Made once per process; `schedules` come from Airflow, where there is one."""
+
+    def __init__(self, settings: Settings, schedules: Schedules = no_schedules, patience: Patience | None = None) -> None:
+        self._sources = Sources(settings, schedules, patience or Patience())
+        self._may_read: MayRead | None = None
+
+    def seen_by(self, may_read: MayRead) -> PublishedLake:
+        """Return the same reader for somebody who may read these pipelines alone."""
+        seen = PublishedLake.__new__(PublishedLake)
+        seen._sources, seen._may_read = self._sources, may_read
+        return seen
+
+    def overview(self, query: OverviewQuery) -> OverviewView:
+        """Return the overview: health, and the tables that the query asks for."""
+        look = self._look()
+        problems = problems_of(look.rows.state, look.visible, look.read, self._may_read)
+        return overview(look.rows, look.visible, query, look.read, self._url, problems)
+
+    def table(self, name: str, query: TableQuery) -> TableView | None:
+        """Return a table's page, by its name `dataset.table`; None where nobody knows such a table."""
+        look = self._look()
+        if name not in look.visible:
+            return None
+        pages = TablePages(self._sources.lake, self._sources.objects, look.rows, look.now)
+        return pages.page(TableName.parse(name), query, look.read, ())
+
+    def load(self, name: str, load_id: str, query: LoadQuery) -> LoadView | None:
+        """Return a load's page, also of one that failed before it landed; None where there is no trace of it.
+
+        Raises `LakeUnavailable` while the names of a long table's old loads are being read.
+        """
+        look = self._look()
+        if name not in look.visible or not is_load_id(load_id):
+            return None
+        return self._loads(look).page(TableName.parse(name), load_id, query, look.read)
+
+    def manifest(self, name: str, load_id: str) -> bytes | None:
+        """Return a load's manifest as it lies in the lake, or None; raises the lake's errors."""
+        look = self._look()
+        if name not in look.visible or not is_load_id(load_id):
+            return None
+        return self._loads(look).manifest(TableName.parse(name), load_id)
+
+    def file(self, name: str, load_id: str, number: int) -> Download | None:
+        """Open one raw file of a load by its place in the manifest; None for what is not in the lake. Raises the lake's errors."""
+        look = self._look()
+        if name not in look.visible or not is_load_id(load_id):
+            return None
+        return self._loads(look).file(TableName.parse(name), load_id, number)
+
+    def _loads(self, look: _Look) -> LoadPages:
+        return LoadPages(self._sources.lake, self._sources.objects, self._sources.index, look.rows, look.now)
+
+    @property
+    def _url(self) -> str:
+        return shown(without_secrets(self._sources.lake.url), CELL)
+
+    def _look(self) -> _Look:
+        return _Look(self._sources, self._may_read)
+
+
+class _Look:
+    """One look at the lake's state, at one moment, by one person."""
+
+    def __init__(self, sources: Sources, may_read: MayRead | None) -> None:
+        self.now = datetime.now(UTC)
+        held = sources.state.held()
+        self.read: Read = held.read(self.now)
+        schedules = sources.schedules.held().value or {}
+        self.rows = TableRows(held.value or LakeState(), schedules, self.now)
+        self._may_read = may_read
+
+    @cached_property
+    def visible(self) -> frozenset[str]:
+        """Return the names of the tables that may be seen."""
+        return frozenset(visible_tables(self.rows, self._may_read))
