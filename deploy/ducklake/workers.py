@@ -50,7 +50,7 @@ def work(worker: int, workers: int) -> int:
         loads = [each.result() for each in [pool.submit(load_hour, stream, hour) for hour in hours for stream in streams]]
     told = {"worker": worker, "began": began, "ended": time.time(), "loads": len(loads), "rows": sum(each["rows"] for each in loads)}
     sys.stdout.write(json.dumps({**told, "longest_load_s": round(max(each["load_seconds"] for each in loads), 2)}) + "\n")
-    return 0 if all(each["state"] == "loaded" for each in loads) else 1
+    return 0 if {each["state"] for each in loads} <= {"loaded", "already_loaded"} else 1
 
 
 def check(workers: int) -> int:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from airflow.sdk import Asset
 
-from ducklift.orchestration.lineage import RAW, dataset_of, raw_dataset, table_dataset, uri_of
+from ducklift.orchestration.dag import table_asset
+from ducklift.orchestration.lineage import dataset_of, loaded_folders, raw_folder, source_folders, table_dataset, uri_of_place
+from ducklift.pipeline import Pipeline
 from ducklift.settings import load_settings
 from ducklift.specs import TableName
 
@@ -21,13 +23,14 @@ BIRDS = TableName(dataset="nature", table="birds")
         ("s3://lake/of/birds", "s3://lake", "of/birds/raw/nature/birds"),
         ("gs://lake", "gs://lake", "raw/nature/birds"),
         ("file:///data/lake", "file", "/data/lake/raw/nature/birds"),
-        ("file://lake", "file", "/project/lake/raw/nature/birds"),
+        ("file://a%20lake", "file", "/project/a lake/raw/nature/birds"),
     ],
 )
 def test_raw_files_are_named_by_the_bucket_and_the_folders_key(lake_url, namespace, name):
     settings = load_settings({"DUCKLIFT_LAKE_URL": lake_url}, Path("/project"))
+    found = dataset_of(Asset(uri=uri_of_place(raw_folder("nature.birds", settings))), None)
 
-    assert raw_dataset(BIRDS, settings) == (namespace, name)
+    assert (found.namespace, found.name) == (namespace, name)
 
 
 @pytest.mark.parametrize(
@@ -46,11 +49,39 @@ def test_a_table_is_named_by_its_warehouse_as_openlineage_dbt_names_it(warehouse
     assert table_dataset(BIRDS, settings) == (namespace, name)
 
 
-def test_airflow_finds_the_names_of_ducklifts_assets_by_its_provider(monkeypatch):
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("incoming/*.csv", "s3://birds/incoming"),
+        ("incoming/2026-*/eggs.csv", "s3://birds/incoming"),
+        ("*.csv", "s3://birds"),
+        ("incoming/eggs.csv", "s3://birds/incoming/eggs.csv"),
+    ],
+)
+def test_files_that_are_loaded_where_they_lie_are_what_the_load_reads(path, place, monkeypatch):
+    monkeypatch.setenv("DUCKLIFT_LAKE_URL", "s3://lake")
+    source = {"type": "bucket_files", "buckets": ["s3://birds"], "path": path}
+    birds = {"name": "birds", "source": source, "table": "nature.birds", "disposition": "append"}
+    copied, referred = Pipeline.model_validate(birds), Pipeline.model_validate({**birds, "source": {**source, "in_place": True}})
+    (stream,) = copied.streams()
+
+    assert source_folders(copied, stream) == source_folders(referred, stream) == [place]
+    assert loaded_folders(copied, stream, "nature.birds") == ["s3://lake/raw/nature/birds"]
+    assert loaded_folders(referred, stream, "nature.birds") == [place]
+
+
+@pytest.mark.parametrize(
+    ("asset", "namespace", "name"),
+    [
+        (Asset(uri=uri_of_place("s3://lake/raw/a table")), "s3://lake", "raw/a table"),
+        (table_asset("nature.birds"), "duckdb:///birds.duckdb", "birds.nature.birds"),
+    ],
+    ids=["folder", "table"],
+)
+def test_airflow_finds_the_names_of_ducklifts_assets_by_its_provider(asset, namespace, name, monkeypatch):
     from airflow.providers.openlineage.utils.utils import translate_airflow_asset
 
-    monkeypatch.setenv("DUCKLIFT_LAKE_URL", "s3://lake")
-    found = translate_airflow_asset(Asset(uri=uri_of(RAW, "nature.birds")), None)
+    monkeypatch.setenv("DUCKLIFT_WAREHOUSE_URL", "duckdb:///birds.duckdb")
+    found = translate_airflow_asset(asset, None)
 
-    assert (found.namespace, found.name) == ("s3://lake", "raw/nature/birds")
-    assert found == dataset_of(Asset(uri=uri_of(RAW, "nature.birds")), None)
+    assert (found.namespace, found.name) == (namespace, name)

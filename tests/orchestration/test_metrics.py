@@ -102,7 +102,7 @@ def test_a_task_that_nobody_watches_imports_no_client_for_it(tmp_path: Path):
     program = f"""{TASK}
 import sys
 from ducklift.orchestration.lineage import tell_lineage
-tell_lineage({{}}, raw_in=["reddit.posts"], tables=["reddit.posts"])
+tell_lineage({{}}, reads=["s3://lake/raw/reddit/posts"], tables=["reddit.posts"])
 print(*sorted({{"statsd", "openlineage", "opentelemetry.sdk.metrics", "boto3"}} & sys.modules.keys()))
 """
     nobody = {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__PLUGINS_FOLDER": str(tmp_path / "plugins")}

@@ -41,7 +41,7 @@ def provider_info() -> dict[str, Any]:
         # A handler of null leaves the URIs as they are; without the key, Airflow passes the entry over.
         "asset-uris": [
             {
-                "schemes": ["x-ducklift", "x-ducklift-raw"],
+                "schemes": ["x-ducklift", "x-ducklift-place"],
                 "handler": None,
                 "to_openlineage_converter": "ducklift.orchestration.lineage.dataset_of",
             }

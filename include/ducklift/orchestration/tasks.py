@@ -19,7 +19,7 @@ from ducklift.lake.spool_place import PackageName
 from ducklift.orchestration.arrivals import TASK_ID as ARRIVALS, Watched, run_for
 from ducklift.orchestration.connections import airflow_settings
 from ducklift.orchestration.kept_state import mirror_load, slice_notes
-from ducklift.orchestration.lineage import tell_lineage
+from ducklift.orchestration.lineage import loaded_folders, raw_folder, source_folders, tell_lineage
 from ducklift.orchestration.metrics import measured, tell_landed, tell_load
 from ducklift.orchestration.partitions import REEXTRACT, Context, facts_of, run_of
 from ducklift.pipeline import Pipeline, extract, load, upload
@@ -114,7 +114,9 @@ def extract_stream(pipeline: Pipeline, stream: str, context: Context) -> str:
 def _extract(pipeline: Pipeline, stream: str, run: Run, context: Context) -> str:
     notes = slice_notes(context)
     with measured("extract", pipeline.name, str(pipeline.table_spec(stream).name)):
-        return extract(pipeline, stream, run, airflow_settings(), notes.progress, notes.slice)
+        package = extract(pipeline, stream, run, airflow_settings(), notes.progress, notes.slice)
+    tell_lineage(context, reads=source_folders(pipeline, stream))
+    return package
 
 
 def repeat_load(again: Again, pipeline: Pipeline, chosen: Pipeline, stream: str, context: Context) -> str:
@@ -133,7 +135,7 @@ def upload_package(pipeline: Pipeline, package_path: str, asset: Asset | None, c
         settings, table = airflow_settings(), str(PackageName.of(package_path).table)
         with measured("upload", pipeline.name, table):
             manifest_url = upload(package_path, settings, facts_of(context))
-        tell_lineage(context, raw_out=[table])
+        tell_lineage(context, writes=[raw_folder(table, settings)])
         if asset is not None:
             landed = _landed(manifest_url, settings)
             tell_asset(context, asset, landed)
@@ -151,7 +153,7 @@ def load_package(pipeline: Pipeline, manifest_url: str, asset: Asset, context: C
         with measured("load", pipeline.name, asset.name):
             summary = load(manifest_url, airflow_settings(), pipeline, facts_of(context))
         tell_load(pipeline, summary)
-        tell_lineage(context, raw_in=[summary.table], tables=[summary.table])
+        tell_lineage(context, reads=loaded_folders(pipeline, summary.stream, summary.table), tables=[summary.table])
         values = {**summary.as_dict(), "gap": list(summary.gap) if summary.gap else None}
         tell_asset(context, asset, values)
         mirror_load(context, asset, values)
