@@ -253,20 +253,38 @@ class S3Store(Store):
 
     def erase_older(self, key: str) -> None:
         """Delete the versions of an object that a newer one, or its deletion, took the place of; none where the bucket keeps none."""
-        bucket, _, name = self.path(key).partition("/")
-        with self.translated(key):
+        self._erase_old(key, lambda name: name == key)
+
+    def erase_older_below(self, prefix: str) -> None:
+        """Do so for every object under a prefix, and for those that were deleted there, which no listing shows any more."""
+        self._erase_old(prefix, lambda name: True)
+
+    def _erase_old(self, prefix: str, chosen: Callable[[str], bool]) -> None:
+        root = len(self.path("").partition("/")[2])
+        with self.translated(prefix):
+            found = [each for each in self._all_versions(prefix) if chosen(each["Key"][root:])]
+            gone = {each["Key"] for each in found if each["IsLatest"] and each["marker"]}
+            old = [each for each in found if not each["IsLatest"] or each["Key"] in gone]
+            # What tells that an object is deleted goes last: without it the newest of the old versions would be there again.
+            for each in sorted(old, key=lambda each: (each["Key"], each["marker"])):
+                self.filesystem.call_s3("delete_object", Bucket=self.bucket, Key=each["Key"], VersionId=each["VersionId"])
+
+    def _all_versions(self, prefix: str) -> Iterator[dict[str, Any]]:
+        """Yield every version and every marker of a deletion under a prefix, a page of 1,000 at a time."""
+        asked: dict[str, str] = {"Prefix": self.path(prefix).partition("/")[2]}
+        while True:
             try:
-                answer = self.filesystem.call_s3("list_object_versions", Bucket=bucket, Prefix=name)
+                answer = self.filesystem.call_s3("list_object_versions", Bucket=self.bucket, **asked)
             except Exception as err:
                 if error_code(err) in NOTHING_TO_LIST:
                     return
                 raise
-            versions = [each for each in answer.get("Versions") or () if each["Key"] == name]
-            gone = any(each["Key"] == name and each["IsLatest"] for each in answer.get("DeleteMarkers") or ())
-            markers = [each for each in answer.get("DeleteMarkers") or () if each["Key"] == name]
-            for each in (*versions, *markers):
-                if gone or not each["IsLatest"]:
-                    self.filesystem.call_s3("delete_object", Bucket=bucket, Key=name, VersionId=each["VersionId"])
+            for name, marker in (("Versions", False), ("DeleteMarkers", True)):
+                yield from ({**each, "marker": marker} for each in answer.get(name) or ())
+            if not answer.get("IsTruncated"):
+                return
+            version = answer.get("NextVersionIdMarker")
+            asked = {"Prefix": asked["Prefix"], "KeyMarker": answer["NextKeyMarker"], **({"VersionIdMarker": version} if version else {})}
 
     def _stat(self, key: str) -> StoredObject:
         bucket, _, name = self.path(key).partition("/")

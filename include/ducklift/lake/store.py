@@ -211,6 +211,10 @@ class Store:
         """Delete the older versions of an object; most stores keep none, or clear them away by rules of their own."""
         del key
 
+    def erase_older_below(self, prefix: str) -> None:
+        """Delete the older versions of all objects under a prefix that ends in a slash, also of those that were deleted."""
+        del prefix
+
     @contextmanager
     def translated(self, key: str, reading: bool = False) -> Iterator[None]:
         """Turn the filesystem's errors into the house's; `FileNotFoundError` passes."""
