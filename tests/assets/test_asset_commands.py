@@ -74,7 +74,7 @@ def test_old_values_of_xcom_are_cleaned_away_and_nothing_else(stored):
 
     settings = load_settings()
     manager = FilesystemIOManager(open_store(settings, None), settings)
-    manager.store_value(OutputContext("xcom/d/t/k", ("run",)), {1}, current=False)
+    manager.store_reference(OutputContext("xcom/d/t/k", ("run",)), {1})
     before = printed("asset", "list", "--json")
     assert "0 value" in ducklift("asset", "clean", "--older-than", "1d").output
     assert "1 value" in ducklift("asset", "clean", "--older-than", "0s").output

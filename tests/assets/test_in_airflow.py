@@ -13,7 +13,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ducklift.assets import AssetValueLoader, ValueMissing
+from ducklift.assets import AssetValueLoader, ValueUnreadable
+from ducklift.assets.path_manager import open_store
+from ducklift.errors import CorruptObject
 from ducklift.settings import Settings, load_settings
 
 pytestmark = pytest.mark.airflow
@@ -89,7 +91,6 @@ def test_the_example_runs_green_and_stores_each_value_by_its_type(told):
 
 
 def test_each_run_is_a_version_and_the_day_is_its_partition(told):
-    from ducklift.assets.path_manager import open_store
     from ducklift.assets.versions import VersionStore
 
     versions = VersionStore(open_store(told["settings"], None))
@@ -135,7 +136,9 @@ def test_a_manager_that_is_not_declared_fails_when_the_dag_file_is_parsed(monkey
             return 1
 
 
-def test_a_reference_whose_value_is_gone_raises_and_never_becomes_a_text(told, monkeypatch):
+@pytest.fixture
+def kept(told, monkeypatch) -> Any:
+    """The XCom backend, and what stands in Airflow's database for a set that it stored."""
     from types import SimpleNamespace
 
     from ducklift.orchestration import xcom
@@ -143,8 +146,32 @@ def test_a_reference_whose_value_is_gone_raises_and_never_becomes_a_text(told, m
     xcom._storage.cache_clear()
     monkeypatch.setattr(xcom, "airflow_settings", lambda: told["settings"])
     held = SimpleNamespace(value=xcom.StoredXCom.serialize_value({1, 2}, key="k", task_id="t", dag_id="d", run_id="r", map_index=-1))
-    assert xcom.StoredXCom.deserialize_value(held) == {1, 2}
-    xcom.StoredXCom.purge(held)
-    with pytest.raises(ValueMissing, match="xcom/d/t/k"):
-        xcom.StoredXCom.deserialize_value(held)
+    yield xcom.StoredXCom, held
     xcom._storage.cache_clear()
+
+
+def test_a_reference_whose_value_is_gone_raises_and_never_becomes_a_text(kept, told):
+    backend, held = kept
+    lake = open_store(told["settings"], None)
+    assert backend.deserialize_value(held) == {1, 2}
+    assert [each.key.rpartition("/")[2] for each in lake.list("assets/xcom/d/t/k/")] == ["value.json"]  # all else stands in the reference
+
+    backend.purge(held)
+    assert list(lake.list("assets/xcom/d/t/k/")) == []
+    with pytest.raises(CorruptObject, match="xcom/d/t/k"):
+        backend.deserialize_value(held)
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [("key", "top_posts"), ("key", "xcom/../../raw"), ("version", "../../../../raw"), ("file", "value.json/../../x"), ("file", "../value")],
+)
+def test_a_reference_that_leads_elsewhere_is_refused_and_deletes_nothing(kept, told, field, text):
+    backend, held = kept
+    before = [each.key for each in open_store(told["settings"], None).list("")]
+    held.value = json.loads(json.dumps(held.value))
+    held.value["ducklift_stored_value"][field] = text
+    with pytest.raises(ValueUnreadable, match=field):
+        backend.deserialize_value(held)
+    backend.purge(held)
+    assert [each.key for each in open_store(told["settings"], None).list("")] == before

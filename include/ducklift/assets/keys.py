@@ -12,6 +12,7 @@ from ducklift.assets.errors import AssetMisnamed
 
 ASSETS = "assets/"
 UNPARTITIONED = "_all"
+VERSION_ID = r"^[0-9]{8}T[0-9]{12}Z-[0-9a-f]{8}-[0-9a-f]{12}$"
 LONGEST_NAME = 255  # bytes of one name in a path, for every filesystem
 
 PartitionKey = str | date | datetime | Mapping[str, str | date | datetime]
@@ -80,3 +81,8 @@ def version_id(moment: datetime, run_id: str, sha256: str) -> str:
     """Return a version's id: when it was written (UTC), by which run, and what it holds."""
     run = hashlib.sha256(run_id.encode()).hexdigest()[:8]
     return f"{moment.astimezone(UTC):%Y%m%dT%H%M%S%f}Z-{run}-{sha256[:12]}"
+
+
+def is_version_id(text: str) -> bool:
+    """Return whether a text is the id of a version, and nothing that could lead out of its folder."""
+    return re.fullmatch(VERSION_ID, text) is not None

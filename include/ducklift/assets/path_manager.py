@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
+import uuid
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,42 +53,52 @@ class PathIOManager(IOManager):
         """Store the value as a new version, and make it the current one unless the value is pinned."""
         self.store_value(context, value)
 
-    def store_value(self, context: OutputContext, value: Any, *, current: bool = True) -> Version:
-        """Store the value as a new version and return its record; without `current` nothing points at it but who keeps its id."""
+    def store_value(self, context: OutputContext, value: Any) -> Version:
+        """Store the value as a new version, make it the current one unless the value is pinned, and return its record."""
+        started, version = time.monotonic(), self._put(context, value, self.store.put_file)
+        seconds = round(time.monotonic() - started, 3)
+        version = version.model_copy(update={"seconds": seconds, "metadata": _plain(context.output_metadata)})
+        self.versions.add(version)
+        context.add_output_metadata(
+            {
+                "path": self.store.url_of(version.file_key),
+                "version": version.version,
+                "bytes": version.size_bytes,
+                "sha256": version.sha256,
+                "format": version.serializer,
+                "seconds": seconds,
+            }
+        )
+        return version
+
+    def store_reference(self, context: OutputContext, value: Any) -> Version:
+        """Store a value that is found by nothing but the record that is returned, and that a run again would make again.
+
+        Only its file is put, and not synced to the disk: a file that a power cut took is told by its hash.
+        """
+        return self._put(context, value, self.store.hand_over)
+
+    def _put(self, context: OutputContext, value: Any, put: Callable[[Path, str, int, str], None]) -> Version:
         self._ensure_lake()
-        started, key = time.monotonic(), asset_key(context.key)
-        with self._workplace() as folder:
-            path = folder / f"value.{self.extension_of(value)}"
+        extension = self.extension_of(value)
+        with self._local_file(extension) as path:
             self.dump_to_path(context, value, path)
             sha256, size, moment = file_sha256(path), path.stat().st_size, datetime.now(UTC)
             version = Version(
-                key=key,
+                key=asset_key(context.key),
                 partition=context.partition_key,
                 version=version_id(moment, context.run_id, sha256),
                 written_at=moment,
                 run_id=context.run_id,
                 serializer=self.form_of(value),
                 type=full_name(type(value)),
-                file=path.name,
+                file=f"value.{extension}",
                 size_bytes=size,
                 sha256=sha256,
             )
             reach("assets.value_written")
-            self.store.put_file(path, version.file_key, size, sha256)
+            put(path, version.file_key, size, sha256)
         reach("assets.value_put")
-        seconds = round(time.monotonic() - started, 3)
-        version = version.model_copy(update={"seconds": seconds, "metadata": _plain(context.output_metadata)})
-        self.versions.add(version, move=current)
-        context.add_output_metadata(
-            {
-                "path": self.store.url_of(version.file_key),
-                "version": version.version,
-                "bytes": size,
-                "sha256": sha256,
-                "format": version.serializer,
-                "seconds": seconds,
-            }
-        )
         return version
 
     def load_input(self, context: InputContext) -> Any:
@@ -100,8 +111,7 @@ class PathIOManager(IOManager):
 
     def load_value(self, context: InputContext, version: Version) -> Any:
         """Load one version, compared with its record before it is read."""
-        with self._workplace() as folder:
-            path = folder / version.file
+        with self._local_file(version.file.partition(".")[2]) as path:
             where = self.store.url_of(version.file_key)
             self.store.get_file(version.file_key, path)
             if path.stat().st_size != version.size_bytes or (found := file_sha256(path)) != version.sha256:
@@ -137,11 +147,19 @@ class PathIOManager(IOManager):
             self._ready = True
 
     @contextmanager
-    def _workplace(self) -> Iterator[Path]:
+    def _local_file(self, extension: str) -> Iterator[Path]:
+        # Not a folder for each: taking one away costs more than the file itself where the disk is busy.
+        path = self._workplace / f"value-{uuid.uuid4().hex}.{extension}"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    @cached_property
+    def _workplace(self) -> Path:
         parent = self.settings.temp_directory or self.settings.home / "tmp"
         parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="value-", dir=parent) as folder:
-            yield Path(folder)
+        return parent
 
 
 def _plain(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,9 @@ class TableSerializer(Serializer):
 
         batches = record_batches(value)
         rows = 0
-        with pq.ParquetWriter(path, batches.schema, compression="zstd", compression_level=1) as writer:
+        with pq.ParquetWriter(
+            path, batches.schema, compression="zstd", compression_level=1, use_dictionary=_repeating(batches.schema)
+        ) as writer:
             if isinstance(batches, pa.Table):
                 writer.write_table(batches, row_group_size=ROW_GROUP_ROWS)
                 rows = batches.num_rows
@@ -59,11 +61,21 @@ class TableSerializer(Serializer):
         """Return the table as Arrow, pandas or polars; without a wish as what it was stored from, if that library is here."""
         import pyarrow.parquet as pq
 
-        known = pq.read_schema(path)
-        if unknown := sorted(set(columns or ()) - set(known.names)):
-            raise ValueUnreadable(path.name, f"it has no column {', '.join(unknown)}; it has {', '.join(known.names)}")
-        table = pq.read_table(path, columns=list(columns) if columns else None, memory_map=False, use_threads=True)
+        with pq.ParquetFile(path) as file:
+            known = file.schema_arrow.names
+            if unknown := sorted(set(columns or ()) - set(known)):
+                raise ValueUnreadable(path.name, f"it has no column {', '.join(unknown)}; it has {', '.join(known)}")
+            table = file.read(list(columns)).select(list(columns)) if columns else file.read()
         return table_as(table, wanted)
+
+
+def _repeating(schema: pa.Schema) -> list[str] | bool:
+    """Return the columns whose values are likely to repeat; for the others a dictionary costs a third of the time, and makes more bytes."""
+    import pyarrow as pa
+
+    if any(pa.types.is_nested(field.type) for field in schema):
+        return True  # their leaves have names of their own
+    return [field.name for field in schema if not (pa.types.is_floating(field.type) or pa.types.is_temporal(field.type))]
 
 
 def record_batches(value: Any) -> pa.Table | pa.RecordBatchReader:

@@ -14,7 +14,7 @@ import orjson
 from pydantic import Field, ValidationError
 
 from ducklift.assets.errors import ValueMissing, ValueUnreadable
-from ducklift.assets.keys import ASSETS, partition_prefix, version_prefix
+from ducklift.assets.keys import ASSETS, is_version_id, partition_prefix, version_id, version_prefix
 from ducklift.errors import LakeRefused
 from ducklift.failpoints import reach
 from ducklift.lake.store import Store, StoredObject
@@ -67,13 +67,11 @@ class VersionStore:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def add(self, version: Version, *, move: bool = True) -> Move | None:
+    def add(self, version: Version) -> Move | None:
         """Record a version whose file is in place, and point `current` at it unless the value is pinned; return the move."""
         key = f"{version_prefix(version.key, version.partition, version.version)}{RECORD}"
         self.store.create(key, _bytes(version))
         reach("assets.version_recorded")
-        if not move:
-            return None
         now = self.pointer(version.key, version.partition)
         if now is not None and now.pinned:
             return None
@@ -119,15 +117,17 @@ class VersionStore:
         names = dict.fromkeys([*told[0], *told[1]])
         return {name: (told[0].get(name), told[1].get(name)) for name in names if told[0].get(name) != told[1].get(name)}
 
-    def sweep(self, prefix: str, older_than: timedelta) -> int:
-        """Delete all versions under `assets/{prefix}` that are older than a time, pointed at or not; return how many."""
-        limit, gone = datetime.now(UTC) - older_than, 0
-        for name in [each.key for each in self._listed(f"{ASSETS}{prefix}") if each.key.endswith(f"/{RECORD}")]:
-            version = _read(Version, read_if_there(self.store, name) or b"", self.store.url_of(name))
-            if version.written_at <= limit:
-                self.delete(version.key, version.partition, version.version)
-                gone += 1
-        return gone
+    def clean(self, prefix: str, older_than: timedelta) -> int:
+        """Delete what is older than a time of all values under `assets/{prefix}`, pointed at or not; return how many went."""
+        limit = version_id(datetime.now(UTC) - older_than, "", "")
+        gone: dict[str, None] = {}
+        for each in self._listed(f"{ASSETS}{prefix}"):
+            folder = each.key.rpartition("/")[0]
+            version = folder.rpartition("/")[2]
+            if is_version_id(version) and version < limit:
+                self.store.delete(each.key)
+                gone[folder] = None
+        return len(gone)
 
     def roll_back(self, key: str, partition: str | None, version: str, run_id: str = "") -> Move:
         """Point `current` at an earlier version; nothing is deleted, and the next write moves on from there."""

@@ -172,7 +172,7 @@ def clean(
     except ValueError as err:
         raise ConfigurationError(f"--older-than: {err}") from err
     with _versions(manager) as versions:
-        gone = versions.sweep("xcom/", age)
+        gone = versions.clean("xcom/", age)
     note(f"{gone} value(s) of XCom are deleted.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -145,12 +146,19 @@ class Store:
         if not self.holds(key, size_bytes):
             with local.open("rb"):
                 pass  # a spool file that is gone is told as such, not as something that the store lacks
-            with self._writing(key):
-                self._put_file(local, key, sha256)
-            reach("upload.file_sent")
-            found = self.size(key)
-            if found != size_bytes:
-                raise CorruptObject(self.url_of(key), f"{size_bytes} bytes", f"{found} bytes")
+            self._send(local, key, size_bytes, sha256)
+
+    def hand_over(self, local: Path, key: str, size_bytes: int, sha256: str) -> None:
+        """Put a local file that could be made again, under a key that nothing was put under before; `local` may be gone afterwards."""
+        self._send(local, key, size_bytes, sha256)
+
+    def _send(self, local: Path, key: str, size_bytes: int, sha256: str) -> None:
+        with self._writing(key):
+            self._put_file(local, key, sha256)
+        reach("upload.file_sent")
+        found = self.size(key)
+        if found != size_bytes:
+            raise CorruptObject(self.url_of(key), f"{size_bytes} bytes", f"{found} bytes")
 
     def get_file(self, key: str, local: Path) -> None:
         """Copy an object to a local file; the caller compares its hash."""
@@ -340,8 +348,6 @@ class LocalStore(Store):
         self._write_beside(key, data).replace(self.path(key))
 
     def _put_file(self, local: Path, key: str, sha256: str) -> None:
-        import shutil
-
         del sha256
         temporary = self._beside(key)
         try:
@@ -352,6 +358,17 @@ class LocalStore(Store):
             temporary.replace(self.path(key))
         finally:
             temporary.unlink(missing_ok=True)
+
+    def hand_over(self, local: Path, key: str, size_bytes: int, sha256: str) -> None:
+        """Move a local file here, or copy it from another disk; it is whole or not there, but not synced."""
+        del size_bytes, sha256
+        with self._writing(key):
+            temporary = self._beside(key)
+            try:
+                shutil.move(local, temporary)
+                temporary.replace(self.path(key))
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects under a prefix, without the temporary files of writers under way."""

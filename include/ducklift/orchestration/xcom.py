@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from functools import cache
 from typing import Any
 
 from airflow.sdk.bases.xcom import BaseXCom
+from pydantic import Field, ValidationError
 
 from ducklift.assets.contexts import InputContext, OutputContext
+from ducklift.assets.errors import ValueUnreadable
+from ducklift.assets.keys import VERSION_ID
 from ducklift.assets.path_manager import PathIOManager
 from ducklift.assets.serializers import serializer_for
 from ducklift.assets.storage import Storage
+from ducklift.assets.versions import Version
 from ducklift.errors import ConfigurationError
 from ducklift.orchestration.connections import airflow_settings
 
@@ -44,9 +49,8 @@ class StoredXCom(BaseXCom):
         place = "/".join([FOLDER, *(_segment(each or "none") for each in (dag_id, task_id, key))])
         partition = (run_id or "none") if map_index in (None, -1) else f"{run_id}|{map_index}"
         manager = _manager()
-        version = manager.store_value(OutputContext(place, (partition,), run_id or ""), value, current=False)
-        facts = {"key": place, "partition": partition, "version": version.version, "type": version.type, "bytes": version.size_bytes}
-        return BaseXCom.serialize_value({REFERENCE: facts})
+        version = manager.store_reference(OutputContext(place, (partition,), run_id or ""), value)
+        return BaseXCom.serialize_value({REFERENCE: version.model_dump(mode="json", exclude={"seconds", "metadata"})})
 
     @staticmethod
     def deserialize_value(result: Any) -> Any:
@@ -55,30 +59,46 @@ class StoredXCom(BaseXCom):
         reference = reference_of(value)
         if reference is None:
             return value
-        return _manager().load_input(InputContext(reference["key"], (reference["partition"],), version=reference["version"]))
+        return _manager().load_value(InputContext(reference.key, (reference.partition or "",), version=reference.version), reference)
 
     @classmethod
     def purge(cls, xcom: Any, *args: Any) -> None:
         """Delete what a reference names; called by Airflow for every value that it clears."""
         del args
-        reference = reference_of(BaseXCom.deserialize_value(xcom)) if xcom.value is not None else None
+        try:
+            reference = reference_of(BaseXCom.deserialize_value(xcom)) if xcom.value is not None else None
+        except ValueUnreadable as err:
+            logging.getLogger(__name__).warning("Nothing is deleted with an XCom: %s", err)  # its task has to run again all the same
+            return
         if reference is not None:
-            _manager().versions.delete(reference["key"], reference["partition"], reference["version"])
+            _manager().store.delete(reference.file_key)
 
 
-def reference_of(value: Any) -> dict[str, str] | None:
-    """Return the facts of a reference, or None for any other value."""
+class Reference(Version):
+    """What stands in Airflow's database for a stored value: the whole record of its version, which names nothing outside of its folder."""
+
+    key: str = Field(pattern=rf"^{FOLDER}(/[A-Za-z0-9][A-Za-z0-9_-]*){{3}}$")
+    version: str = Field(pattern=VERSION_ID)
+    file: str = Field(pattern=r"^value\.[A-Za-z0-9.]+$")
+
+
+def reference_of(value: Any) -> Reference | None:
+    """Return the record that a reference carries, or None for any other value."""
     if not isinstance(value, dict) or set(value) != {REFERENCE}:
         return None
-    facts: dict[str, str] = value[REFERENCE]
-    return facts
+    try:
+        return Reference.model_validate(value[REFERENCE])
+    except ValidationError as err:
+        first = err.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueUnreadable("a reference in XCom", f"it was not written by this version of Ducklift: {place}: {first['msg']}") from err
 
 
 def _fits_the_database(value: Any) -> bool:
     """Return whether the value stays with Airflow: plain JSON below the threshold, or what only Airflow knows how to keep."""
     if value is None or isinstance(value, bool | int | float):
         return True
-    if reference_of(value) is not None:
+    if isinstance(value, dict) and set(value) == {REFERENCE}:
         return False  # a user's own dictionary that looks like a reference must come back as it was
     try:
         size = len(json.dumps(value, allow_nan=False))
