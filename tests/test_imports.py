@@ -23,10 +23,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"lake"}),
     frozenset({"sources", "warehouse", "sandbox"}),
     frozenset({"pipeline_file"}),
-    frozenset({"known_records", "planning", "resets", "sweeping_steps"}),
-    frozenset({"deletion_sweeps", "diagnosis", "keeping", "pipeline"}),
+    frozenset({"known_records", "planning", "resets"}),
+    frozenset({"diagnosis", "keeping", "pipeline"}),
     frozenset({"retrying", "assets"}),  # a value that becomes a table goes the pipeline's way
-    frozenset({"repeating"}),
+    frozenset({"repeating", "sweeping_steps"}),  # a sweep of a table reaches the values that were made of it, too
+    frozenset({"deletion_sweeps"}),
     frozenset({"web"}),
     frozenset({"cli"}),
     frozenset({"orchestration"}),  # the screen of `make run` is drawn with the CLI's tables

@@ -39,7 +39,8 @@ class Swept:
     """What a sweep of one table found, and when it was `applied`, did.
 
     `asked` records were asked about, and `gone` are gone. `rows` of the table were blanked, `rewritten` raw files written anew, `erased`
-    objects deleted; `left` is what holds records that are under way, for the next sweep. `resumed` are sweeps that were cut short before.
+    objects deleted, among them `values` versions of stored values; `to_make` are the values that have to be made again. `left` is what
+    holds records and was not reached: what is under way, for the next sweep. `resumed` are sweeps that were cut short before.
     """
 
     table: str
@@ -49,13 +50,15 @@ class Swept:
     rows: int = 0
     rewritten: int = 0
     erased: int = 0
+    values: int = 0
+    to_make: Sequence[str] = ()
     left: Sequence[str] = ()
     resumed: Sequence[str] = ()
     record: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON."""
-        return {**asdict(self), "left": list(self.left), "resumed": list(self.resumed)}
+        return {**asdict(self), "to_make": list(self.to_make), "left": list(self.left), "resumed": list(self.resumed)}
 
 
 def sweep_pipeline(pipeline: Pipeline, settings: Settings, *, apply: bool = False, max_ratio: float | None = None) -> list[Swept]:
@@ -240,6 +243,8 @@ def _done(record: SweepRecord, lake: Store, settings: Settings, resumed: Sequenc
         rows=done.rows,
         rewritten=done.rewritten,
         erased=len(done.erased),
+        values=done.values,
+        to_make=done.to_make,
         left=done.left,
         resumed=resumed,
         record=lake.url_of(sweep_key(done.table, done.sweep_id)),

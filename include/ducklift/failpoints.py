@@ -88,6 +88,7 @@ SWEEP_FAILPOINTS = (
     "sweep.committed",
     "sweep.checkpointed",
     "sweep.notes_blanked",
+    "sweep.value_replaced",
     "sweep.erased",
     "sweep.completed",
 )

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ducklift.assets.swept_values import SweptValues, sweep_values
+from ducklift.assets.versions import RECORD
 from ducklift.failpoints import reach
 from ducklift.lake.attempts import blank_messages
 from ducklift.lake.blanking import Blanker
@@ -44,19 +46,38 @@ def carry_out(lake: Store, settings: Settings, sweep: SweepRecord) -> SweepRecor
     # What failed may have quoted what is gone now.
     blank_messages(lake, sweep.table)
     reach("sweep.notes_blanked")
-    old = sorted({*old, *sweep.erased})
-    # Noted before the first goes: a store that keeps versions would not list again what was deleted and not erased.
-    put_sweep(lake, sweep.model_copy(update={"erased": tuple(old)}))
-    for key in old:
-        lake.erase(key)
-        reach("sweep.erased")
-    left = [*_discard_spooled(lake, settings, sweep.table), *_unnamed(lake, sweep.table)]
-    rewritten = sum(key.startswith("raw/") for key in old)
-    facts = {"completed_at": datetime.now(UTC), "rows": rows, "rewritten": rewritten, "erased": tuple(old), "left": tuple(left)}
-    done = sweep.model_copy(update=facts)
+    if sweep.blanked_at is None:
+        sweep = sweep.model_copy(update={"blanked_at": datetime.now(UTC)})
+        put_sweep(lake, sweep)
+    values = sweep_values(settings, lake, sweep)
+    sweep = _erased(lake, sweep, old, values)
+    left = [*_discard_spooled(lake, settings, sweep.table), *_unnamed(lake, sweep.table), *values.left]
+    done = sweep.model_copy(update={"completed_at": datetime.now(UTC), "rows": rows, "left": tuple(left)})
     put_sweep(lake, done)
     reach("sweep.completed")
     return done
+
+
+def _erased(lake: Store, sweep: SweepRecord, old: Iterable[str], values: SweptValues) -> SweepRecord:
+    """Erase what was replaced, and what an earlier try left of it, and return the record that tells so."""
+    going = [*dict.fromkeys([*sweep.erased, *sorted(old), *values.old])]
+    facts = {
+        "rewritten": sum(key.startswith("raw/") for key in going),
+        "values": sum(key.endswith(f"/{RECORD}") for key in going),
+        "to_make": tuple(dict.fromkeys([*sweep.to_make, *values.to_make])),
+        "erased": tuple(going),
+    }
+    sweep = sweep.model_copy(update=facts)
+    # Noted before the first goes: a store that keeps versions would not list again what was deleted and not erased.
+    put_sweep(lake, sweep)
+    for place in going:
+        if "://" in place:
+            values.erase(place)
+        else:
+            lake.erase(place)
+        reach("sweep.erased")
+    values.erase_older()
+    return sweep
 
 
 def _in_lake(lake: Store, settings: Settings, sweep: SweepRecord, blanker: Blanker) -> list[str]:

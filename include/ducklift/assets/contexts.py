@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ducklift.assets.lineage import Lineage
+
 _LOG = logging.getLogger("ducklift.assets")
 
 
@@ -27,6 +29,7 @@ class OutputContext:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     log: logging.Logger = field(default=_LOG, compare=False, repr=False)
     output_metadata: dict[str, Any] = field(default_factory=dict, compare=False)
+    lineage: Lineage = field(default_factory=Lineage, compare=False, repr=False)
 
     @property
     def partition_key(self) -> str | None:
@@ -36,6 +39,10 @@ class OutputContext:
     def add_output_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Add facts about the value, plain JSON: rows, bytes, whatever the manager or the function knows."""
         self.output_metadata.update(metadata)
+
+    def add_origin(self, table: str) -> None:
+        """Tell that the value holds rows of a table (`reddit.posts`), where no input does: a deletion sweep of the table goes by it."""
+        self.lineage.add_table(table)
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class InputContext:
     columns: tuple[str, ...] | None = None
     parameter: str | None = None
     log: logging.Logger = field(default=_LOG, compare=False, repr=False)
+    lineage: Lineage = field(default_factory=Lineage, compare=False, repr=False)
 
     @property
     def partition_key(self) -> str | None:

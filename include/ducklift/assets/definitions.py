@@ -17,6 +17,7 @@ from ducklift.assets.keys import PartitionKey, asset_key
 from ducklift.assets.partitions import Partitions
 from ducklift.assets.storage import Storage, input_context
 from ducklift.errors import ConfigurationError
+from ducklift.specs import TableName
 
 CONTEXT = "context"
 
@@ -49,9 +50,11 @@ class AssetFunction:
         group: str | None,
         metadata: Mapping[str, Any],
         partitions: Partitions | None,
+        derived_from: Sequence[str] = (),
     ) -> None:
         self.function, self.key, self.ins = function, asset_key(key), dict(ins)
         self.io_manager_key, self.group, self.metadata, self.partitions = io_manager_key, group, dict(metadata), partitions
+        self.derived_from = _tables(self.key, derived_from)
         update_wrapper(self, function)
         self._check_parameters()
 
@@ -120,7 +123,10 @@ class AssetFunction:
         more = {} if log is None else {"log": log}
         returned = self.annotations.get("return")
         type_ = returned if isinstance(returned, type) else None
-        return OutputContext(self.key, keys, run_id, type_, self.group, self.metadata, **more)
+        context = OutputContext(self.key, keys, run_id, type_, self.group, self.metadata, **more)
+        for table in self.derived_from:
+            context.add_origin(table)
+        return context
 
     def load_input(self, storage: Storage, parameter: str, context: OutputContext) -> Any:
         """Return the value of one parameter."""
@@ -137,6 +143,7 @@ class AssetFunction:
             run_id=context.run_id,
             parameter=parameter,
             log=context.log,
+            lineage=context.lineage,
         )
         return storage.load(known, chosen.input_manager_key, several=several)
 
@@ -195,6 +202,13 @@ def _loadable(annotation: Any) -> Any:
     return annotation
 
 
+def _tables(key: str, names: Sequence[str]) -> tuple[str, ...]:
+    try:
+        return tuple(str(TableName.parse(name)) for name in ([names] if isinstance(names, str) else names))
+    except ValueError as err:
+        raise ConfigurationError(f"{key}: derived_from names no table: {err}") from err
+
+
 def _element_type(annotation: Any) -> Any:
     """Return the type of one partition's value, from `dict[str, T]`."""
     arguments = typing.get_args(annotation)
@@ -210,8 +224,12 @@ def asset(
     group: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     partitions: Partitions | None = None,
+    derived_from: Sequence[str] = (),
 ) -> Any:
     """Declare a function as one that makes an asset, named as the function unless `key` says otherwise.
+
+    `derived_from` names the tables of the warehouse whose rows the value holds, where its inputs do not tell: a deletion sweep of such a
+    table reaches the value.
 
     A parameter named `context` is given the `OutputContext`; every other one the asset of its name, or what `ins` says, loaded as the
     type that it is annotated with.
@@ -219,7 +237,7 @@ def asset(
 
     def declare(made: Callable[..., Any]) -> AssetFunction:
         name = asset_key(key) if key is not None else made.__name__
-        return AssetFunction(made, name, ins or {}, io_manager_key, group, metadata or {}, partitions)
+        return AssetFunction(made, name, ins or {}, io_manager_key, group, metadata or {}, partitions, derived_from)
 
     return declare if function is None else declare(function)
 

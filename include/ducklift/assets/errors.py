@@ -4,8 +4,11 @@
 │   ├── AssetMisnamed            a key or partition that no path can carry
 │   ├── NoSerializer             no registered serializer takes values of this type
 │   └── UnknownManager           storage.yaml names a manager or a backend that is not there
+├── Retryable
+│   └── SweptMeanwhile           a deletion sweep ran while the value was made
 └── Terminal
     ├── ValueMissing             nothing is stored under this key, partition or version
+    │   └── ValueSwept           a deletion sweep took it away
     └── ValueUnreadable          what is stored cannot become what was asked for
 """
 
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ducklift.errors import ConfigurationError, Terminal
+from ducklift.errors import ConfigurationError, Retryable, Terminal
 
 
 class AssetMisnamed(ConfigurationError):
@@ -49,6 +52,28 @@ class ValueMissing(Terminal):
         named = f": {', '.join(partitions[:20])}{' …' if len(partitions) > 20 else ''}" if partitions else ""
         of_version = f" in version {version}" if version else ""
         super().__init__(f"{what} not stored{of_version}{named}. Run what makes the asset, or look with: ducklift asset list.")
+
+
+class ValueSwept(ValueMissing):
+    """The value held content that is gone at its source, or may have; nobody can tell it from the rest of the value."""
+
+    def __init__(self, key: str, partition: str | None, version: str, table: str, sweep_id: str) -> None:
+        self.key, self.missing, self.version, self.table, self.sweep_id = key, (partition,), version, table, sweep_id
+        Terminal.__init__(
+            self,
+            f"{key}{f' in partition {partition}' if partition else ''} was deleted in version {version} by the deletion sweep {sweep_id}: "
+            f"it was made of records of {table} that are gone at their source. Run what makes the asset again"
+            f"; if this version is pinned, afterwards: ducklift asset unpin {key}.",
+        )
+
+
+class SweptMeanwhile(Retryable):
+    """What the value was made of may have been read before the sweep took it out."""
+
+    def __init__(self, key: str, table: str, sweep_id: str, completed: bool) -> None:
+        self.key, self.table, self.sweep_id = key, table, sweep_id
+        way = "run it again" if completed else "let it end (one that was cut short: ducklift sweep NAME --apply), then run this again"
+        super().__init__(f"{key} was not stored: the deletion sweep {sweep_id} of {table} ran while it was made; {way}.")
 
 
 class ValueUnreadable(Terminal):

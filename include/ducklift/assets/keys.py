@@ -77,6 +77,11 @@ def version_prefix(key: str, partition: str | None, version: str) -> str:
     return f"{partition_prefix(key, partition)}{version}/"
 
 
+def derived_key(table: str, key: str) -> str:
+    """Return the key that tells that versions of an asset were made of a table's rows."""
+    return f"{ASSETS}_derived/{table}/{key}.json"
+
+
 def version_id(moment: datetime, run_id: str, sha256: str) -> str:
     """Return a version's id: when it was written (UTC), by which run, and what it holds."""
     run = hashlib.sha256(run_id.encode()).hexdigest()[:8]

@@ -9,6 +9,7 @@ from typing import Any
 from ducklift.assets.contexts import InputContext, OutputContext
 from ducklift.assets.errors import ValueMissing
 from ducklift.assets.keys import asset_key
+from ducklift.assets.lineage import Lineage
 from ducklift.assets.managers import IOManager, NoConfig, Surroundings, io_manager
 from ducklift.assets.serializers import full_name, serializer_for
 
@@ -21,10 +22,12 @@ class MemoryIOManager(IOManager):
 
     def __init__(self) -> None:
         self.values: dict[tuple[str, str | None], Any] = {}
+        self._lineages: dict[tuple[str, str | None], Lineage] = {}
 
     def handle_output(self, context: OutputContext, value: Any) -> None:
         """Keep the value."""
         self.values[asset_key(context.key), context.partition_key] = value
+        self._lineages[asset_key(context.key), context.partition_key] = context.lineage
         context.add_output_metadata({"format": "memory", "type": full_name(type(value))})
 
     def load_input(self, context: InputContext) -> Any:
@@ -33,6 +36,7 @@ class MemoryIOManager(IOManager):
         if place not in self.values or context.version or context.as_of:
             raise ValueMissing(context.key, (context.partition_key,), context.version)
         value = self.values[place]
+        context.lineage.merge(self._lineages[place])
         as_it_is = context.type is None or (isinstance(context.type, type) and isinstance(value, context.type))
         return value if as_it_is and context.columns is None else _as_stored(value, context)
 

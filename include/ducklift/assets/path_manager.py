@@ -17,6 +17,7 @@ from ducklift.assets.errors import ValueUnreadable
 from ducklift.assets.keys import asset_key, version_id
 from ducklift.assets.managers import IOManager, Surroundings, io_manager
 from ducklift.assets.serializers import full_name, serializer_for, serializer_named
+from ducklift.assets.swept_values import refuse_swept_meanwhile
 from ducklift.assets.versions import Version, VersionStore
 from ducklift.errors import CorruptObject
 from ducklift.failpoints import reach
@@ -58,7 +59,7 @@ class PathIOManager(IOManager):
         started, version = time.monotonic(), self._put(context, value, self.store.put_file)
         seconds = round(time.monotonic() - started, 3)
         version = version.model_copy(update={"seconds": seconds, "metadata": _plain(context.output_metadata)})
-        self.versions.add(version)
+        self.versions.add(version, lambda: refuse_swept_meanwhile(open_lake(self.settings), version, context.lineage.started_at))
         context.add_output_metadata(
             {
                 "path": self.store.url_of(version.file_key),
@@ -95,6 +96,7 @@ class PathIOManager(IOManager):
                 file=f"value.{extension}",
                 size_bytes=size,
                 sha256=sha256,
+                **context.lineage.facts(),
             )
             reach("assets.value_written")
             put(path, version.file_key, size, sha256)
@@ -103,7 +105,9 @@ class PathIOManager(IOManager):
 
     def load_input(self, context: InputContext) -> Any:
         """Load the current version, or the one that was asked for; raises `ValueMissing`, `CorruptObject`, `ValueUnreadable`."""
-        return self.load_value(context, self.version_of(context))
+        version = self.version_of(context)
+        context.lineage.add_version(version.origin, version.derived_from)
+        return self.load_value(context, version)
 
     def version_of(self, context: InputContext) -> Version:
         """Return the record of the version that is asked for."""

@@ -15,7 +15,7 @@ import orjson
 from pydantic import Field, ValidationError, field_validator
 
 from ducklift.assets.contexts import InputContext, OutputContext
-from ducklift.assets.errors import UnknownManager, ValueMissing
+from ducklift.assets.errors import UnknownManager, ValueMissing, ValueSwept
 from ducklift.assets.keys import ASSETS, UNPARTITIONED, PartitionKey, asset_key, partition_key
 from ducklift.assets.managers import InputManager, IOManager, ManagerType, Surroundings, registered_types
 from ducklift.assets.routing import RouterConfig, check_backends, size_bytes
@@ -23,6 +23,7 @@ from ducklift.assets.versions import read_if_there
 from ducklift.documents import Document, Place, read_document
 from ducklift.errors import ConfigurationError
 from ducklift.lake.filesystem import ensure_lake, open_lake
+from ducklift.lake.store import Store
 from ducklift.settings import Settings, load_settings
 from ducklift.specs import Spec
 
@@ -92,6 +93,7 @@ class Storage:
             import_module(module)
         self._blocks = {**ALWAYS, **self._declared.input_managers, **self._declared.io_managers}
         self._open: dict[str, InputManager] = {}
+        self._stored_by: dict[str, str] = {}
         self._recorded: set[AssetRecordFacts] = set()
         self._stack = ExitStack()
 
@@ -116,6 +118,17 @@ class Storage:
     def xcom(self) -> XComRules:
         """Return which values of XCom go into storage."""
         return self._declared.xcom
+
+    def path_stores(self) -> dict[str, Store]:
+        """Return the stores that values with versions lie in, by URL: the lake, and those of the file's managers."""
+        from ducklift.assets.path_manager import PathIOManager
+
+        lake = open_lake(self.settings)
+        found = {lake.url: lake}
+        for manager in map(self.manager, (*self._given, *self._declared.io_managers)):
+            if isinstance(manager, PathIOManager):
+                found.setdefault(manager.store.url, manager.store)
+        return found
 
     def check(self) -> None:
         """Check every block of the file without opening anything; raises `ConfigurationError` with file and line."""
@@ -152,6 +165,7 @@ class Storage:
         """Store a value and return what is known about it afterwards: path, version, rows, bytes …"""
         name = io_manager_key or self.default
         self.io_manager(name).handle_output(context, value)
+        self._stored_by[asset_key(context.key)] = name
         self._record(AssetRecord(asset_key(context.key), name, context.group, context.metadata))
         return dict(context.output_metadata)
 
@@ -172,13 +186,15 @@ class Storage:
             return manager.load_input(context)
         found: dict[str, Any] = {}
         absent: list[str | None] = []
+        swept: ValueSwept | None = None
         for key in context.partition_keys:
             try:
                 found[key] = manager.load_input(_of_partition(context, key))
-            except ValueMissing:
+            except ValueMissing as err:
                 absent.append(key)
+                swept = err if isinstance(err, ValueSwept) else swept
         if absent and missing == "raise":
-            raise ValueMissing(context.key, absent, context.version)
+            raise swept if swept and len(absent) == 1 else ValueMissing(context.key, absent, context.version) from swept
         return found
 
     def partitions(self, key: str, manager_key: str | None = None) -> list[str | None] | None:
@@ -186,7 +202,9 @@ class Storage:
         return self.io_manager(manager_key or self.manager_key_of(key)).partitions(key)
 
     def manager_key_of(self, key: str) -> str:
-        """Return the name of the manager that an asset was stored by; the default one where nothing is known."""
+        """Return the name of the manager that an asset was stored by, in this run or before; the default one where nothing is known."""
+        if key in self._stored_by:
+            return self._stored_by[key]
         record = self.record_of(key)
         return record.io_manager_key if record and record.io_manager_key in self.names else self.default
 

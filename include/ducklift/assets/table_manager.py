@@ -10,16 +10,17 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import orjson
 from pydantic import Field, PrivateAttr
 
 from ducklift.assets.contexts import InputContext, OutputContext
 from ducklift.assets.errors import NoSerializer, ValueMissing, ValueUnreadable
-from ducklift.assets.keys import UNPARTITIONED, asset_key
+from ducklift.assets.keys import UNPARTITIONED, asset_key, derived_key
 from ducklift.assets.managers import IOManager, Surroundings, io_manager
 from ducklift.assets.serializers import full_name
 from ducklift.assets.tables import TableSerializer, record_batches, table_as
 from ducklift.errors import WarehouseMissing
-from ducklift.lake.filesystem import open_lake
+from ducklift.lake.filesystem import ensure_lake, open_lake
 from ducklift.lake.manifest import sha256_of
 from ducklift.pipeline import Run, extract, load, upload
 from ducklift.pipeline_file import Pipeline
@@ -83,6 +84,7 @@ class TableIOManager(IOManager):
         )
         run = Run.now(mode="full_refresh")
         run = Run(f"{context.run_id or run.run_id}:{uuid.uuid4().hex}", run.slice_start, run.slice_end, mode="full_refresh")
+        self._note_origins(context, table)
         manifest = upload(extract(pipeline, stream, run, self.settings), self.settings)
         summary = load(manifest, self.settings, pipeline)
         lake = open_lake(self.settings)
@@ -105,6 +107,7 @@ class TableIOManager(IOManager):
         """Return the rows of one partition, or all of an asset without partitions, without lineage columns; `columns` chooses."""
         if context.version or context.as_of:
             raise ValueUnreadable(context.key, "a table keeps its current rows only; store the asset by a filesystem manager for versions")
+        context.lineage.add_table(str(self.table_of(context.key)))
         return table_as(self._rows(context), context.type)
 
     def partitions(self, key: str) -> list[str | None] | None:
@@ -125,6 +128,14 @@ class TableIOManager(IOManager):
             return TableName(dataset="_".join(folders) or self.config.dataset, table=name)
         except ValueError as err:
             raise NoSerializer("table", f"{key!r} is no name of a table: lower-case letters, digits and underscores") from err
+
+    def _note_origins(self, context: OutputContext, table: TableName) -> None:
+        """Note what the rows are made of, where a deletion sweep looks for it."""
+        lake = open_lake(self.settings)
+        if context.lineage.tables:
+            ensure_lake(lake)
+        for origin in context.lineage.tables:
+            lake.replace(derived_key(origin, asset_key(context.key)), orjson.dumps({"table": str(table)}))
 
     def _rows(self, context: InputContext) -> Any:
         table, partition = self.table_of(context.key), context.partition_key

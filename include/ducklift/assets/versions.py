@@ -7,27 +7,33 @@ and one wins, by the same rule for everybody. `current.json` repeats the last mo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 import orjson
 from pydantic import Field, ValidationError
 
-from ducklift.assets.errors import ValueMissing, ValueUnreadable
-from ducklift.assets.keys import ASSETS, is_version_id, partition_prefix, version_id, version_prefix
+from ducklift.assets.errors import ValueMissing, ValueSwept, ValueUnreadable
+from ducklift.assets.keys import ASSETS, derived_key, is_version_id, partition_prefix, version_id, version_prefix
+from ducklift.assets.lineage import Origin
 from ducklift.errors import LakeRefused
 from ducklift.failpoints import reach
 from ducklift.lake.store import Store, StoredObject
 from ducklift.specs import Spec
 
 RECORD_VERSION = 1
-CURRENT, RECORD, MOVES = "current.json", "version.json", "_moves/"
+CURRENT, RECORD, MOVES, SWEPT = "current.json", "version.json", "_moves/", "swept.json"
 Record = TypeVar("Record", bound=Spec)
 Reason = Literal["write", "rollback", "pin", "unpin"]
 
 
 class Version(Spec):
-    """One stored value: what it is, how to read it, and where it came from. `metadata` is what manager and function told."""
+    """One stored value: what it is, how to read it, and where it came from. `metadata` is what manager and function told.
+
+    `derived_from` are the tables whose rows it may hold, with the time when they were read at the earliest; of these, `direct` were read
+    for the value itself, the others for one of the versions that it was `made_of`.
+    """
 
     record_version: int = RECORD_VERSION
     key: str
@@ -42,6 +48,14 @@ class Version(Spec):
     sha256: str
     seconds: float = 0.0
     metadata: dict[str, Any] = Field(default_factory=dict)
+    derived_from: dict[str, datetime] = Field(default_factory=dict)
+    direct: tuple[str, ...] = ()
+    made_of: tuple[Origin, ...] = ()
+
+    @property
+    def origin(self) -> Origin:
+        """Return what names this version among those that another value was made of."""
+        return Origin(key=self.key, partition=self.partition, version=self.version)
 
     @property
     def file_key(self) -> str:
@@ -61,21 +75,49 @@ class Move(Spec):
     run_id: str = ""
 
 
+class SweptVersion(Spec):
+    """What stands for a version that a deletion sweep took away: which sweep of which table, and the version that has what is left."""
+
+    key: str
+    partition: str | None = None
+    version: str
+    table: str
+    sweep_id: str
+    swept_at: datetime
+    replaced_by: str | None = None
+
+
 class VersionStore:
     """All versions of all values of one store."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def add(self, version: Version) -> Move | None:
-        """Record a version whose file is in place, and point `current` at it unless the value is pinned; return the move."""
-        key = f"{version_prefix(version.key, version.partition, version.version)}{RECORD}"
-        self.store.create(key, _bytes(version))
+    def add(self, version: Version, still_good: Callable[[], None] | None = None) -> Move | None:
+        """Record a version whose file is in place, and point `current` at it unless the value is pinned; return the move.
+
+        What `still_good` raises once the record is put takes the version back.
+        """
+        for table in version.derived_from:
+            # Before the record: a sweep looks for versions under the keys that it finds here.
+            self.store.replace(derived_key(table, version.key), b"{}")
+        self.put(version)
         reach("assets.version_recorded")
+        if still_good is not None:
+            try:
+                still_good()
+            except BaseException:
+                self.delete(version.key, version.partition, version.version)
+                self.store.erase_older_below(version_prefix(version.key, version.partition, version.version))
+                raise
         now = self.pointer(version.key, version.partition)
         if now is not None and now.pinned:
             return None
         return self._move(version.key, version.partition, version.version, "write", run_id=version.run_id)
+
+    def put(self, version: Version) -> None:
+        """Put a version's record, which makes it one that is there."""
+        self.store.create(f"{version_prefix(version.key, version.partition, version.version)}{RECORD}", _bytes(version))
 
     def pointer(self, key: str, partition: str | None, as_of: datetime | None = None) -> Move | None:
         """Return the last move, or the last one up to a time; None when there is none."""
@@ -92,11 +134,58 @@ class VersionStore:
             if move is None:
                 raise ValueMissing(key, (partition,))
             version = move.version
-        found = f"{version_prefix(key, partition, version)}{RECORD}"
+        return self._found(key, partition, version)
+
+    def current(self, key: str, partition: str | None = None) -> str | None:
+        """Return the id of the current version, or None when there is none, or a deletion sweep took it away."""
+        move = self.pointer(key, partition)
+        try:
+            return self._found(key, partition, move.version).version if move else None
+        except ValueMissing:
+            return None
+
+    def recorded(self, origin: Origin) -> Version | None:
+        """Return the record of a version as it is, whatever a sweep left of it, or None."""
+        found = f"{version_prefix(origin.key, origin.partition, origin.version)}{RECORD}"
         data = read_if_there(self.store, found)
-        if data is None:
+        return _read(Version, data, self.store.url_of(found)) if data is not None else None
+
+    def _found(self, key: str, partition: str | None, version: str) -> Version:
+        """Return a version's record, or that of what a sweep left of it."""
+        record = self.recorded(Origin(key=key, partition=partition, version=version))
+        if record is not None:
+            return record
+        swept = self.swept(key, partition, version)
+        if swept is None:
             raise ValueMissing(key, (partition,), version)
-        return _read(Version, data, self.store.url_of(found))
+        if swept.replaced_by is None:
+            raise ValueSwept(key, partition, version, swept.table, swept.sweep_id)
+        return self._found(key, partition, swept.replaced_by)
+
+    def swept(self, key: str, partition: str | None, version: str) -> SweptVersion | None:
+        """Return what stands for a version that a deletion sweep took away, or None."""
+        found = f"{version_prefix(key, partition, version)}{SWEPT}"
+        data = read_if_there(self.store, found)
+        return _read(SweptVersion, data, self.store.url_of(found)) if data is not None else None
+
+    def put_swept(self, swept: SweptVersion) -> None:
+        """Let something stand for a version that is about to be erased."""
+        self.store.replace(f"{version_prefix(swept.key, swept.partition, swept.version)}{SWEPT}", _bytes(swept))
+
+    def derived_keys(self, table: str) -> list[str]:
+        """Return the keys of the assets that were ever made of a table's rows."""
+        prefix = derived_key(table, "").removesuffix(".json")
+        return [each.key.removeprefix(prefix).removesuffix(".json") for each in self._listed(prefix)]
+
+    def all_versions(self, key: str, since: datetime | None = None) -> Iterator[Version]:
+        """Yield the versions of all partitions of a value that were written at a time or later."""
+        limit = version_id(since, "", "").partition("-")[0] if since else ""
+        for each in self._listed(f"{ASSETS}{key}/"):
+            folder, _, file = each.key.rpartition("/")
+            if file == RECORD and folder.rpartition("/")[2] >= limit and (data := read_if_there(self.store, each.key)) is not None:
+                version = _read(Version, data, self.store.url_of(each.key))
+                if version.key == key:
+                    yield version
 
     def versions(self, key: str, partition: str | None = None) -> list[Version]:
         """Return all versions of one partition's value, the newest first."""
@@ -150,13 +239,9 @@ class VersionStore:
         """Delete all but the newest `keep` versions, as far as they are old enough; never the current one. Return those that went."""
         if keep < 1:
             raise ValueError("keep at least one version")
-        pointer = self.pointer(key, partition)
+        current = self.current(key, partition)
         limit = datetime.now(UTC) - older_than
-        going = [
-            version
-            for version in self.versions(key, partition)[keep:]
-            if version.written_at <= limit and (pointer is None or version.version != pointer.version)
-        ]
+        going = [version for version in self.versions(key, partition)[keep:] if version.written_at <= limit and version.version != current]
         for version in going:
             self.delete(key, partition, version.version)
         return going

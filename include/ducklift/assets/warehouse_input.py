@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ducklift.assets.contexts import InputContext
@@ -12,6 +13,8 @@ from ducklift.assets.tables import table_as
 from ducklift.errors import ConfigurationError
 from ducklift.settings import Settings
 from ducklift.warehouse import open_warehouse
+
+_PLAIN = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class WarehouseInput(InputManager):
@@ -31,6 +34,8 @@ class WarehouseInput(InputManager):
         if not isinstance(query, str):
             raise ConfigurationError(f"{context.parameter or context.key}: write metadata={{'query': 'select …'}}, got {query!r}.")
         with open_warehouse(self.settings, read_only=True) as warehouse:
+            for table in tables_read(warehouse.connection, query):
+                context.lineage.add_table(table)
             try:
                 found = warehouse.connection.execute(query, self._values(warehouse.connection, query, context)).to_arrow_table()
             except duckdb.Error as err:
@@ -45,6 +50,27 @@ class WarehouseInput(InputManager):
         if unknown := sorted(wanted - values.keys()):
             raise ConfigurationError(f"{context.parameter or context.key}: the query wants {', '.join(unknown)}, which nothing gives.")
         return {name: value for name, value in values.items() if name in wanted}
+
+
+def tables_read(connection: Any, query: str) -> set[str]:
+    """Return the tables of ours that a query reads, also through views, as far as DuckDB or the query's own text tells."""
+    import duckdb
+
+    try:
+        # DuckDB tells only of statements without parameters.
+        named = connection.get_table_names(re.sub(r"\$\w+", "NULL", query), qualified=True)
+    except duckdb.Error:
+        named = _standing_in(connection, query)
+    found = {tuple(name.replace('"', "").split(".")[-2:]) for name in named}
+    return {".".join(parts) for parts in found if len(parts) == 2 and all(map(_PLAIN.fullmatch, parts))}
+
+
+def _standing_in(connection: Any, query: str) -> set[str]:
+    """Return the tables whose names, with their schema's, stand in a text, and those that the views are made of which do."""
+    sql = "SELECT table_schema || '.' || table_name FROM information_schema.tables"
+    text = query.replace('"', "").lower()
+    standing = [name for (name,) in connection.execute(sql).fetchall() if name.lower() in text]
+    return {found for name in standing for found in connection.get_table_names(f"FROM {name}", qualified=True)}
 
 
 @input_manager(config=NoConfig, name="warehouse")

@@ -83,6 +83,10 @@ def _show(swept: Swept) -> None:
         typer.echo(f"{found}.")
         return
     typer.echo(f"{found}; {swept.rows:,} rows blanked, {swept.rewritten:,} raw files written anew, {swept.erased:,} objects erased.")
+    if swept.values:
+        typer.echo(f"{swept.values:,} versions of stored values were among them.")
+    for value in swept.to_make:
+        typer.echo(f"to be made again: {value}")
     for place in swept.left:
-        typer.echo(f"under way, for the next sweep: {place}")
+        typer.echo(f"not reached: {place}")
     typer.echo(f"Recorded in {swept.record}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ducklift.assets.errors import ValueMissing
 from ducklift.cli.outcome import Json, note, print_json
 from ducklift.cli.tabular import Heading, console, print_table
 from ducklift.errors import ConfigurationError
@@ -43,28 +44,39 @@ def _versions(manager: str | None = None, key: str | None = None) -> Iterator[Ve
 def list_assets(manager: _Manager = None, as_json: Json = False) -> None:
     """List the assets that have values, with their partitions and current versions."""
     with _versions(manager) as versions:
-        found = [
-            (key, partition) for key in sorted(versions.keys()) if not key.startswith("xcom/") for partition in versions.partitions(key)
-        ]
-        current = [versions.version(key, partition) for key, partition in found]
+        found = [(key, partition) for key in sorted(versions.keys()) for partition in versions.partitions(key)]
+        known = [_current(versions, key, partition) for key, partition in found]
+    current, gone = (
+        [each for each in known if not isinstance(each, ValueMissing)],
+        [each for each in known if isinstance(each, ValueMissing)],
+    )
     if as_json:
-        print_json({"assets": [_facts(each) for each in current]})
+        print_json({"assets": [_facts(each) for each in current], "missing": [str(each) for each in gone]})
         return
-    if not current:
+    if not known:
         note("Nothing is stored yet. An asset is stored when its function has run: see docs/assets.md.")
         return
     headings = [Heading("asset", whole=True), Heading("partition"), Heading("version", whole=True), Heading("form"), Heading("bytes", True)]
     print_table(
         console(), headings, [[each.key, each.partition, each.version, each.serializer, f"{each.size_bytes:,}"] for each in current]
     )
+    for each in gone:
+        note(str(each))
+
+
+def _current(versions: VersionStore, key: str, partition: str | None) -> Version | ValueMissing:
+    """Return the current version, or what is to be told where a deletion sweep took it away."""
+    try:
+        return versions.version(key, partition)
+    except ValueMissing as err:
+        return err
 
 
 @verbs.command("versions")
 def list_versions(key: _Key, partition: _Partition = None, manager: _Manager = None, as_json: Json = False) -> None:
     """List the versions of one value, the newest first; the current one is marked."""
     with _versions(manager, key) as versions:
-        found, pointer = versions.versions(key, partition), versions.pointer(key, partition)
-    current = pointer.version if pointer else None
+        found, pointer, current = versions.versions(key, partition), versions.pointer(key, partition), versions.current(key, partition)
     if as_json:
         print_json({"versions": [{**_facts(each), "current": each.version == current} for each in found]})
         return

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ducklift.lake.blanking import Blanker, opened
+from ducklift.lake.blanking import Blanker, Key, opened
 from ducklift.lake.hashed_file import HashedFile, file_sha256
 from ducklift.lake.manifest import RawFile
 
@@ -54,15 +55,23 @@ def rewritten_parquet(local: Path, target: Path, blanker: Blanker) -> RawFile | 
     return RawFile(key="", size_bytes=target.stat().st_size, sha256=file_sha256(target), rows=source.metadata.num_rows)
 
 
+def rows_of_keys(table: pa.Table, fields: Sequence[str], keys: Set[Key]) -> Any:
+    """Return for each row of a table, which has these columns, whether their texts make one of the keys."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = [pc.cast(table.column(field), pa.string()) for field in fields]
+    joined = texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, _SEPARATOR)
+    return pc.is_in(joined, pa.array([_SEPARATOR.join(key) for key in keys], pa.string()))
+
+
 def _blanked(table: pa.Table, blanker: Blanker) -> tuple[pa.Table, int]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if any(field not in table.column_names for field in blanker.fields):
         return table, 0
-    texts = [pc.cast(table.column(field), pa.string()) for field in blanker.fields]
-    joined = texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, _SEPARATOR)
-    chosen = pc.is_in(joined, pa.array([_SEPARATOR.join(key) for key in blanker.keys], pa.string()))
+    chosen = rows_of_keys(table, blanker.fields, blanker.keys)
     for place, name in enumerate(table.column_names):
         taken, text = blanker.column(name)
         if taken:

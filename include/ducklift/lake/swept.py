@@ -26,7 +26,8 @@ class SweepRecord(Spec):
     """One deletion sweep: whose records, what was taken out of them, and once `completed_at` is set, what became of it.
 
     `fields` are the record's fields that make the key, `keys` the texts of each key. `since` bounds which raw files can hold them: none
-    that was read before it. `erased` are the objects that were deleted for what they held.
+    that was read before it. After `blanked_at` nothing reads the content from the table any more. `erased` are the objects that were
+    deleted for what they held, `values` how many versions of stored values were among them; `to_make` the values to be made again.
     """
 
     sweep_version: int = SWEEP_VERSION
@@ -41,11 +42,14 @@ class SweepRecord(Spec):
     asked: int
     started_at: datetime
     since: datetime | None = None
+    blanked_at: datetime | None = None
     completed_at: datetime | None = None
     rows: int = 0
     rewritten: int = 0
     erased: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    values: int = 0
+    to_make: tuple[str, ...] = ()
 
 
 def put_sweep(lake: Store, record: SweepRecord) -> None:

@@ -82,6 +82,7 @@ def lake_asset(
     group: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     partitions: Partitions | None = None,
+    derived_from: Sequence[str] = (),
     partition_for: PartitionFor | None = None,
     over: Any = None,
     dag_arguments: Mapping[str, Any] | None = None,
@@ -99,7 +100,7 @@ def lake_asset(
 
     def declare(made: Callable[..., Any]) -> LakeAsset:
         name = asset_key(key) if key is not None else made.__name__
-        declared = LakeAsset(made, name, ins or {}, io_manager_key, group, metadata or {}, partitions)
+        declared = LakeAsset(made, name, ins or {}, io_manager_key, group, metadata or {}, partitions, derived_from)
         declared.partition_for, declared.over = partition_for, over
         Storage(load_settings()).check_names(declared.managers)
         if DagContext.get_current() is not None:
