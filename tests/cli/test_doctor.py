@@ -68,7 +68,7 @@ def test_a_lake_that_is_there_is_tried_and_left_as_it_was(ducklift, home: Path):
 
 def test_a_store_that_overwrites_on_a_create_only_put_is_noted(ducklift, monkeypatch: pytest.MonkeyPatch):
     from ducklift.lake.filesystem import ensure_lake, open_lake
-    from ducklift.lake.store import LocalStore
+    from ducklift.lake.folder import LocalStore
 
     ensure_lake(open_lake(load_settings()))
     monkeypatch.setattr(LocalStore, "_put_new", LocalStore.replace)

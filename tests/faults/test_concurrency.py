@@ -14,7 +14,7 @@ from installations import STREAM, Installation, sightings, slice_run
 from listed_source import ListedSource
 
 from ducklift.lake import spool
-from ducklift.lake.store import LocalStore
+from ducklift.lake.folder import LocalStore
 from ducklift.pipeline import Pipeline, extract, load, upload
 from ducklift.sources.base import Batch
 from ducklift.sources.registry import SOURCE_TYPES

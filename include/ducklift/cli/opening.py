@@ -33,7 +33,7 @@ def showing_lake(tables: Sequence[str]) -> Iterator[DuckDBPyConnection]:
     import duckdb
 
     from ducklift.lake.filesystem import open_lake
-    from ducklift.lake.store import LocalStore
+    from ducklift.lake.folder import LocalStore
     from ducklift.specs import TableName
     from ducklift.warehouse.identifiers import quote_literal
     from ducklift.warehouse.interrupts import interruptible

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -13,8 +12,9 @@ from ducklift import __version__
 from ducklift.errors import ConfigurationError, LakeRefused
 from ducklift.failpoints import reach
 from ducklift.lake.credentials import ANONYMOUS, CONNECTION, EXPECTED_OWNER, require_extra
+from ducklift.lake.folder import LocalStore
 from ducklift.lake.layout import LAKE_MARKER, PROBE
-from ducklift.lake.store import LocalStore, Store
+from ducklift.lake.store import Store
 from ducklift.settings import Connection, Settings
 from ducklift.source_files import Access
 
@@ -97,10 +97,7 @@ def _open_sftp(settings: Settings, parts: SplitResult, url: str) -> Store:
 
 
 def _open_local(settings: Settings, parts: SplitResult, _url: str) -> Store:
-    from fsspec.implementations.local import LocalFileSystem
-
-    folder = (settings.project / unquote(f"{parts.netloc}{parts.path}")).resolve()
-    return LocalStore(lambda: LocalFileSystem(auto_mkdir=True), str(folder), Path(folder).as_uri())
+    return LocalStore((settings.project / unquote(f"{parts.netloc}{parts.path}")).resolve())
 
 
 def _open_memory(_settings: Settings, parts: SplitResult, url: str) -> Store:

@@ -13,9 +13,10 @@ from typing import NamedTuple, Protocol
 
 from ducklift.errors import CorruptObject, SpoolMissing
 from ducklift.lake.filesystem import open_lake
+from ducklift.lake.folder import LocalStore
 from ducklift.lake.hashed_file import file_sha256
 from ducklift.lake.manifest import RawFile
-from ducklift.lake.store import LocalStore, Store, StoredObject
+from ducklift.lake.store import Store, StoredObject
 from ducklift.settings import Settings
 from ducklift.specs import TableName
 

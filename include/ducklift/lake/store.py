@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -330,86 +327,3 @@ def is_temporary(key: str) -> bool:
 def temporary_files(found: Iterator[StoredObject]) -> Iterator[Unfinished]:
     """Yield the temporary files among the objects of a listing."""
     return (Unfinished(each.key, each.key, each.modified, each.size_bytes) for each in found if is_temporary(each.key))
-
-
-class LocalStore(Store):
-    """A folder: writes go to a temporary name beside the target, are fsynced and then linked or renamed into place."""
-
-    def _put_new(self, key: str, data: bytes) -> None:
-        temporary = self._write_beside(key, data)
-        try:
-            Path(self.path(key)).hardlink_to(temporary)
-        except FileExistsError:
-            pass  # another writer was first; `create` returns what it wrote
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def _replace(self, key: str, data: bytes) -> None:
-        self._write_beside(key, data).replace(self.path(key))
-
-    def _put_file(self, local: Path, key: str, sha256: str) -> None:
-        del sha256
-        temporary = self._beside(key)
-        try:
-            with local.open("rb") as source, temporary.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-                target.flush()
-                os.fsync(target.fileno())
-            temporary.replace(self.path(key))
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def hand_over(self, local: Path, key: str, size_bytes: int, sha256: str) -> None:
-        """Move a local file here, or copy it from another disk; it is whole or not there, but not synced."""
-        del size_bytes, sha256
-        with self._writing(key):
-            temporary = self._beside(key)
-            try:
-                shutil.move(local, temporary)
-                temporary.replace(self.path(key))
-            finally:
-                temporary.unlink(missing_ok=True)
-
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Yield the objects under a prefix, without the temporary files of writers under way."""
-        return (found for found in super().list(prefix) if not is_temporary(found.key))
-
-    def beginning(self, start: str) -> Iterator[StoredObject]:
-        """Yield the objects whose keys begin with a text; of the others in the folder, nothing but the name is looked at."""
-        folder, _, name = start.rpartition("/")
-        try:
-            names = sorted(entry.name for entry in os.scandir(self.path(folder)) if entry.name.startswith(name) and entry.is_file())
-        except FileNotFoundError:
-            return iter(())
-        return (found for entry in names if (found := self.stat(f"{folder}/{entry}")) is not None)
-
-    def walk(self, prefix: str = "") -> Iterator[StoredObject]:
-        """Yield the objects under a prefix, folder by folder."""
-        for folder, _, files in os.walk(self.path(prefix)):
-            keys = (f"{folder}/{name}".replace("//", "/").removeprefix(f"{self.root}/") for name in files)
-            yield from (found for key in keys if not is_temporary(key) and (found := self.stat(key)) is not None)
-
-    def unfinished(self) -> Iterator[Unfinished]:
-        """Yield the temporary files of writers, also of those that are under way."""
-        return temporary_files(super().list(""))
-
-    def discard(self, unfinished: Unfinished) -> None:
-        """Remove a temporary file."""
-        self.delete(unfinished.handle)
-
-    def _beside(self, key: str) -> Path:
-        target = Path(self.path(key))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return target.with_name(f".tmp-{uuid.uuid4().hex}")
-
-    def _write_beside(self, key: str, data: bytes) -> Path:
-        temporary = self._beside(key)
-        try:
-            with temporary.open("wb") as target:
-                target.write(data)
-                target.flush()
-                os.fsync(target.fileno())
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        return temporary

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ducklift.lake.dataset import LiveFile, live_files
-from ducklift.lake.store import LocalStore, Store
+from ducklift.lake.folder import LocalStore
+from ducklift.lake.store import Store
 from ducklift.specs import TableName, TableSpec
 from ducklift.warehouse.identifiers import quote_identifier, quote_literal, quote_table
 
