@@ -55,7 +55,6 @@ IMPORTED_ONCE = [
     "pytz",
     "pytest",
     "tenacity",
-    "fsspec.implementations.local",
     "ducklift.pipeline",
     "ducklift.warehouse.checkpoints",
     "ducklift.warehouse.loading",

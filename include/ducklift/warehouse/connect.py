@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ducklift.errors import ConfigurationError, DiskFull, WarehouseBusy, WarehouseUnavailable, WriteConflict
 from ducklift.settings import Settings, load_settings
 from ducklift.warehouse.binding import without_pandas
+from ducklift.warehouse.conflicts import pauses_s
 from ducklift.warehouse.identifiers import quote_literal
 from ducklift.warehouse.interrupts import interruptible
 from ducklift.warehouse.resources import Resources, resources
@@ -139,16 +141,14 @@ def _alone_in_process(target: Target, wait_s: float) -> Iterator[None]:
 
 
 def _connected(target: Target, settings: Settings, read_only: bool, wait_s: float) -> DuckDBPyConnection:
-    import tenacity
-
-    waiting = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(WarehouseBusy),
-        wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
-        stop=tenacity.stop_after_delay(wait_s),
-        reraise=True,
-    )
-    found: DuckDBPyConnection = waiting(target.connect, settings, read_only=read_only)
-    return found
+    pauses, end = pauses_s(longest_s=1.0), time.monotonic() + wait_s
+    while True:
+        try:
+            return target.connect(settings, read_only=read_only)
+        except WarehouseBusy:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(next(pauses))
 
 
 def harden(connection: DuckDBPyConnection, folders: list[str], spill: Path, granted: Resources) -> None:
