@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Union
 
 from ducklift.safe_text import visible
 
@@ -19,6 +20,8 @@ _LONGEST_CELL = 2_000
 # What rich puts around and between the cells of one column.
 _PADDING = 3
 _UNLIMITED_WIDTH = 1_000_000
+# What makes rich take anything for a terminal.
+TAKEN_FOR_TERMINAL = {"FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
 
 Row = Sequence[str | None]
 
@@ -32,16 +35,42 @@ class Heading:
     whole: bool = False
 
 
-def console() -> Console:
+class Lines:
+    """Standard output that is no terminal: rich would draw plain lines on it, and takes as long to import as a small run needs."""
+
+    is_terminal = False
+    width = _UNLIMITED_WIDTH
+
+    def line(self, text: str = "") -> None:
+        """Print a line."""
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+
+Screen = Union["Console", Lines]
+
+
+def console() -> Screen:
     """Return a console on standard output that interprets no markup in data and cuts lines on a terminal only."""
+    speaks_utf8 = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    if sys.stdout.isatty() or not speaks_utf8 or os.environ.keys() & TAKEN_FOR_TERMINAL:
+        return console_of_rich()
+    return Lines()
+
+
+def console_of_rich() -> Console:
+    """Return a console of rich's, whatever standard output is."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else _UNLIMITED_WIDTH
     return Console(file=sys.stdout, markup=False, highlight=False, emoji=False, width=width)
 
 
-def say(screen: Console, text: str, style: str = "") -> None:
+def say(screen: Screen, text: str, style: str = "") -> None:
     """Print a line of text that may quote data."""
+    if isinstance(screen, Lines):
+        screen.line(visible(text))
+        return
     from rich.text import Text
 
     screen.print(Text(visible(text), style=style), soft_wrap=True)
@@ -50,14 +79,34 @@ def say(screen: Console, text: str, style: str = "") -> None:
 def print_rows(headings: Sequence[Heading], rows: Sequence[Row]) -> None:
     """Print rows as a table, or as records on a terminal too narrow for its columns."""
     screen = console()
-    if screen.is_terminal and len(headings) * _NARROWEST_COLUMN > screen.width and rows:
+    if not isinstance(screen, Lines) and screen.is_terminal and len(headings) * _NARROWEST_COLUMN > screen.width and rows:
         _print_records(screen, headings, rows)
     else:
         print_table(screen, headings, rows)
 
 
-def print_table(screen: Console, headings: Sequence[Heading], rows: Sequence[Row]) -> None:
+def print_table(screen: Screen, headings: Sequence[Heading], rows: Sequence[Row]) -> None:
     """Print rows as a table, however narrow the terminal."""
+    if isinstance(screen, Lines):
+        texts = [[visible("NULL" if value is None else value) for value in row] for row in [[each.name for each in headings], *rows]]
+        if all(text.isascii() for row in texts for text in row):
+            _print_plainly(screen, headings, texts)
+            return
+        screen = console_of_rich()  # it knows how wide the letters of the world are
+    _draw_table(screen, headings, rows)
+
+
+def _print_plainly(screen: Lines, headings: Sequence[Heading], texts: Sequence[Sequence[str]]) -> None:
+    """Print the lines that rich would draw."""
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    for number, row in enumerate(texts):
+        cells = zip(headings, row, widths, strict=True)
+        screen.line("   ".join(text.rjust(width) if heading.numeric else text.ljust(width) for heading, text, width in cells))
+        if not number:
+            screen.line("─" * (sum(widths) + _PADDING * (len(widths) - 1)))
+
+
+def _draw_table(screen: Console, headings: Sequence[Heading], rows: Sequence[Row]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
