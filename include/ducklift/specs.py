@@ -26,7 +26,7 @@ class Spec(BaseModel):
     """Base of all specifications: immutable, and an unknown field is an error."""
 
     # A secret that was written into a file by mistake must not come out again in a traceback.
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True, defer_build=True)
 
 
 def plain_name(value: str) -> str:
