@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ducklift.cli.outcome import note
-from ducklift.cli.tabular import say
+from ducklift.cli.tabular import Screen, say
 from ducklift.errors import DuckliftError
 from ducklift.settings import Settings
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 Facts = dict[str, Any]
 _SHOWN = 20
@@ -53,7 +50,7 @@ def failing_streams(settings: Settings, loads: Sequence[tuple[str, str, str, dat
     ]
 
 
-def print_failing(screen: Console, failing: Sequence[Mapping[str, Any]]) -> None:
+def print_failing(screen: Screen, failing: Sequence[Mapping[str, Any]]) -> None:
     """Print the failures, their messages whole: they say what to do."""
     for each in failing[:_SHOWN]:
         tries = "1 try" if each["tries"] == 1 else f"{each['tries']} tries"
