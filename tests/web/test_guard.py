@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
+import threading
 from typing import Any
 
+import httpx
 import pytest
+from filled_views import HARMLESS, FilledReader
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -191,11 +195,30 @@ def test_the_page_works_below_any_path():
 
 
 def test_the_tab_of_a_dag_has_no_script_also_for_a_dag_of_a_hostile_name():
-    from filled_views import HARMLESS, FilledReader
-
     client = TestClient(create_app(anybody, lambda: FilledReader(HARMLESS)), base_url=HOST)
     answer = client.get("/dags/%3Cscript%3Ealert(1)")
 
     assert answer.status_code == 200
     assert "<script" not in answer.text
     assert "&lt;script&gt;alert(1)" in answer.text
+
+
+def test_a_slow_bucket_keeps_nobody_else_waiting():
+    """Two requests on one event loop: the first one ends only because the second is answered meanwhile."""
+    answered = threading.Event()
+
+    class SlowReader:
+        def seen_by(self, _may_read: Any) -> Any:
+            assert answered.wait(20), "nobody else was answered while the lake was being read"
+            return FilledReader(HARMLESS)
+
+    async def ask_twice() -> tuple[int, int]:
+        transport = httpx.ASGITransport(app=create_app(anybody, SlowReader))
+        async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
+            slow = asyncio.create_task(client.get("/"))
+            await asyncio.sleep(0)
+            quick = await client.get("/static/icon.svg")
+            answered.set()
+            return quick.status_code, (await slow).status_code
+
+    assert asyncio.run(ask_twice()) == (200, 200)

@@ -101,7 +101,7 @@ class Guard:
             else:
                 await self.app(scope, receive, send)
         except Exception:
-            log.exception("The Lake page failed at %s", scope["path"])
+            log.exception("The Lake page failed at %r", scope["path"])
             if send.started:
                 raise
             await plain("Something went wrong here; the server's log says what.", 500)(scope, receive, send)
