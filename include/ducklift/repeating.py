@@ -12,8 +12,8 @@ from typing import Any, Literal, cast, get_args
 
 from ducklift.errors import ConfigurationError, ManifestMissing
 from ducklift.lake.filesystem import open_lake
-from ducklift.lake.layout import manifest_key
-from ducklift.lake.manifest import Manifest, Slice, read_manifest
+from ducklift.lake.layout import manifest_key, slice_key
+from ducklift.lake.manifest import Slice, read_manifest, retry_load_id
 from ducklift.lake.spool_place import PackageName, open_spool
 from ducklift.pipeline import Pipeline, extract
 from ducklift.planning import Run
@@ -25,6 +25,7 @@ Task = Literal["load", "reextract", "quarantine"]
 # The two fields of the trigger form.
 AGAIN, OF_LOAD = "again", "of_load"
 LOAD_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,62}\.[A-Za-z_][A-Za-z0-9_]{0,62}/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}(-r[0-9]{1,4})?(-q){0,9}$"
+RETRIED = retry_load_id("")
 _REVISION = re.compile(r"-r[0-9]+$")
 
 
@@ -70,28 +71,30 @@ def package_again(
     `ConfigurationError` for a load of another pipeline, or one that this run's choices do not lead to, `ManifestMissing`, and what the
     steps raise.
     """
-    manifest = _manifest_of(again, pipeline, settings)
-    if stream != _in_charge(pipeline, chosen, manifest.stream):
+    asked = _slice_of(again, pipeline, settings)
+    if stream != _in_charge(pipeline, chosen, asked.stream):
         return None
     if again.task == "quarantine":
         return package_quarantined(settings, again.table, again.load_id)
     if again.task == "load":
         return open_spool(settings).package(PackageName(again.table, again.load_id), "landed")
-    return extract(chosen, *_reading(again, chosen, manifest, run), settings, on_progress, on_slice)
+    return extract(chosen, asked.stream, _reading(again, chosen, asked, run), settings, on_progress, on_slice)
 
 
-def _manifest_of(again: Again, pipeline: Pipeline, settings: Settings) -> Manifest:
+def _slice_of(again: Again, pipeline: Pipeline, settings: Settings) -> Slice:
+    """Return what the load was asked to bring; a reading that failed before it landed has left its slice."""
     lake = open_lake(settings)
     key = manifest_key(again.table, again.load_id)
-    data = lake.read(key)
-    if data is None:
+    data, fixed = lake.read(key), None
+    if data is None and again.task == "reextract":
+        fixed = lake.read(slice_key(again.table, again.load_id))
+    if data is None and fixed is None:
         raise ManifestMissing(lake.url_of(key))
-    manifest = read_manifest(data, lake.url_of(key))
-    if manifest.pipeline != pipeline.name:
-        raise ConfigurationError(
-            f"{again.load_id} is a load of pipeline {manifest.pipeline!r}, not of {pipeline.name!r}. Use that one's DAG."
-        )
-    return manifest
+    found = read_manifest(data, lake.url_of(key)).slice if data is not None else Slice.model_validate_json(fixed or b"")
+    if found.pipeline != pipeline.name:
+        of_other = f"{again.load_id} is a load of pipeline {found.pipeline!r}, not of {pipeline.name!r}"
+        raise ConfigurationError(f"{of_other}. Use that one's DAG.")
+    return found
 
 
 def _in_charge(pipeline: Pipeline, chosen: Pipeline, stream: str) -> str:
@@ -100,17 +103,17 @@ def _in_charge(pipeline: Pipeline, chosen: Pipeline, stream: str) -> str:
     return next((each for each in streams if stream in (each, chosen.source.effective_stream(each))), streams[0])
 
 
-def _reading(again: Again, chosen: Pipeline, manifest: Manifest, run: Run) -> tuple[str, Run]:
-    """Return the stream, and the run that reads the load's slice anew in its place."""
-    if manifest.retried_load is not None:
+def _reading(again: Again, chosen: Pipeline, asked: Slice, run: Run) -> Run:
+    """Return the run that reads the load's slice anew in its place."""
+    if again.load_id.endswith(RETRIED):
         raise ConfigurationError(f"{again.load_id} retried quarantined records. Extract the load anew from which they came.")
-    stream = manifest.stream
+    stream = asked.stream
     if chosen.source.effective_stream(stream) != stream or chosen.table_spec(stream).name != again.table:
         raise ConfigurationError(
             f"{again.load_id} is of stream {stream!r} of {again.table}, which is not what the trigger form chooses now. "
             "Fill the form as it was for that load."
         )
-    first, asked = _REVISION.sub("", again.load_id), manifest.slice
-    return stream, replace(
+    first = _REVISION.sub("", again.load_id)
+    return replace(
         run, mode="reextract", repeats=first, slice_start=asked.start, slice_end=asked.end, window=asked.window, partition=asked.partition
     )

@@ -8,6 +8,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, ParamValidationError
 from dags_on_sandbox import build_in, dag_run
 
+from ducklift.orchestration.partitions import run_of
+from ducklift.pipeline import load_id_for
+from ducklift.sandbox import Fault
 from ducklift.settings import load_settings
 from ducklift.warehouse import open_warehouse
 
@@ -80,6 +83,17 @@ def test_a_slice_is_extracted_again_in_the_place_of_its_load(build):
     # A retry and a cleared task of the same run find what it landed; the next run reads once more, also from the newer load's id.
     assert package(dag, "python/new", **asked) == second
     assert load_of(package(dag, "python/new", **again("reextract", load_of(second), "third"))) == load_of(first) + "-r3"
+
+
+def test_a_slice_whose_reading_failed_is_read_again_as_the_same_load(build, sandbox):
+    dag = build("python")
+    sandbox.reddit.script([Fault("status", status=404)])
+    first = {"dag_run": dag_run(run_id="first")}
+    with pytest.raises(AirflowFailException, match="no such subreddit"):
+        package(dag, "python/new", **first)
+    load_id = f"reddit.posts/{load_id_for('reddit', 'python/new', run_of(first))}"
+
+    assert load_of(package(dag, "python/new", **again("reextract", load_id))) == load_id
 
 
 def test_a_slice_that_was_read_by_other_choices_needs_them_again(build):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,12 +49,35 @@ class OneLoad:
     """A lake with one load, of pipeline `reddit`."""
 
     def seen_by(self, may_read: Any) -> Any:
-        return self if may_read("reddit") else SimpleNamespace(load=lambda *_: None)
+        return self if may_read("reddit") else NoLoad()
+
+    def manifest(self, _table: str, _load_id: str) -> None:
+        return None
+
+    def overview(self, _query: Any) -> Any:
+        return SimpleNamespace(read=SimpleNamespace(at=datetime(2026, 1, 1, tzinfo=UTC)))
 
     def load(self, table: str, load_id: str, _query: Any) -> Any:
         known = {"table": table, "load_id": load_id} == LOAD
         row = SimpleNamespace(pipeline="reddit", airflow=AirflowPlace("reddit", "manual__0", None, None, None))
         return SimpleNamespace(load=row) if known else None
+
+
+class NoLoad(OneLoad):
+    """The same for who may not see it."""
+
+    def load(self, _table: str, _load_id: str, _query: Any) -> Any:
+        return None
+
+
+class BeingRead(NoLoad):
+    """A lake of which nothing is known yet."""
+
+    def overview(self, _query: Any) -> Any:
+        return SimpleNamespace(read=SimpleNamespace(at=None))
+
+    def seen_by(self, _may_read: Any) -> Any:
+        return self
 
 
 def client_of(authorize: Any, runs: Runs) -> TestClient:
@@ -132,6 +156,12 @@ def test_the_orchestrator_s_refusal_is_told(page):
 
 def test_the_trigger_form_is_told(page):
     assert page.get("/actions/form/reddit").json()["fields"]["subreddits"]["value"] == ["python"]
+
+
+def test_while_the_lake_is_read_for_the_first_time_no_load_is_said_to_be_missing(runs):
+    page = TestClient(create_app(anybody, BeingRead, orchestrator=runs), base_url=HOST)
+
+    assert post(page, "load", LOAD).status_code == 503
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ducklift.errors import DuckliftError
+from ducklift.lake.manifest import read_manifest
 from ducklift.repeating import AGAIN, LOAD_PATTERN, OF_LOAD, Again, Task
 from ducklift.specs import TableName
 from ducklift.web.access import reader_of, visitor_of
 from ducklift.web.security import NotAllowed, Refused
-from ducklift.web.views.loads import LoadRow
-from ducklift.web.views.queries import LoadQuery
+from ducklift.web.views.queries import LoadQuery, OverviewQuery
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -98,6 +99,8 @@ def answering(action: Callable[[Request], Awaitable[Response]]) -> Callable[[Req
             return await action(request)
         except Refused as err:
             return JSONResponse({"error": err.reason}, err.status)
+        except DuckliftError as err:
+            return JSONResponse({"error": str(err)}, 503)
 
     return answer
 
@@ -124,10 +127,9 @@ def _repeats(task: Task) -> Callable[[Request], Awaitable[Response]]:
 
         asked = _parsed(LoadAsked, await request.body())
         again = _again(task, asked)
-        load = await run_in_threadpool(_load_of, request, again)
-        pipeline = str(load.pipeline)
+        pipeline, facts = await run_in_threadpool(_origin_of, request, again)
         await _check_may_run(request, pipeline)
-        earlier = await _parameters_of(request, load) if task == "reextract" else {}
+        earlier = await _parameters_of(request, pipeline, facts) if task == "reextract" else {}
         return _told(await orchestrator_of(request).start(request, pipeline, {**earlier, **again.params()}))
 
     return repeat
@@ -153,19 +155,29 @@ def _again(task: Task, asked: LoadAsked) -> Again:
     return Again(task, TableName.parse(asked.table), asked.load_id)
 
 
-def _load_of(request: Request, again: Again) -> LoadRow:
-    # The reader knows nothing of loads that this person may not see: they are told that there is none.
-    view = reader_of(request).load(str(again.table), again.load_id, LoadQuery())
-    if view is None or view.load.pipeline is None:
-        raise Refused(404, f"There is no load {again.load_id} of {again.table} that you may see.")
-    return view.load
+def _origin_of(request: Request, again: Again) -> tuple[str, Mapping[str, Any]]:
+    """Return the load's pipeline, and what is known of the DAG's run that made it.
+
+    The reader knows nothing of loads that this person may not see: they are told that there is none.
+    """
+    reader = reader_of(request)
+    if (data := reader.manifest(str(again.table), again.load_id)) is not None:
+        manifest = read_manifest(data, again.load_id)
+        return manifest.pipeline, manifest.airflow
+    view = reader.load(str(again.table), again.load_id, LoadQuery())
+    if view is not None and view.load.pipeline is not None:
+        place = view.load.airflow
+        return view.load.pipeline, {"dag_id": place.dag_id, "run_id": place.run_id} if place else {}
+    if reader.overview(OverviewQuery()).read.at is None:
+        raise Refused(503, "The lake is still being read. Try again in a moment.")
+    raise Refused(404, f"There is no load {again.load_id} of {again.table} that you may see.")
 
 
-async def _parameters_of(request: Request, load: LoadRow) -> dict[str, Any]:
+async def _parameters_of(request: Request, pipeline: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return by what the load's own run was started: a slice of another listing or file is read again by the same choices."""
-    if load.airflow is None or load.airflow.dag_id != load.pipeline:
+    if facts.get("dag_id") != pipeline or not isinstance(facts.get("run_id"), str):
         return {}
-    found = await orchestrator_of(request).parameters_of(request, load.airflow.dag_id, load.airflow.run_id)
+    found = await orchestrator_of(request).parameters_of(request, pipeline, facts["run_id"])
     return {name: value for name, value in found.items() if name not in (AGAIN, OF_LOAD)}
 
 
