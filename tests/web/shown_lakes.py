@@ -11,7 +11,9 @@ from ducklift.web.views.overview import TableRow
 from ducklift.web.views.queries import OverviewQuery
 from ducklift.web.views.tables import TableView
 
-PATIENT = Patience(state_kept_s=0, state_s=60, schedules_kept_s=0, schedules_s=60, objects_s=60, survey_kept_s=0, assets_kept_s=0)
+PATIENT = Patience(
+    state_kept_s=0, state_s=60, schedules_kept_s=0, schedules_s=60, objects_s=60, survey_kept_s=0, survey_s=60, values_kept_s=0, values_s=60
+)
 
 
 def reader(settings: Settings, schedules: Any = no_schedules) -> PublishedLake:

@@ -12,6 +12,7 @@ from ducklift.lake.store import Store
 from ducklift.safe_text import without_secrets
 from ducklift.settings import Settings
 from ducklift.specs import TableName
+from ducklift.web.lake_page import Surveyed, lake_page
 from ducklift.web.lake_state import LakeState, read_state
 from ducklift.web.load_page import CommitIndex, LoadPages, is_load_id
 from ducklift.web.objects import Objects
@@ -19,12 +20,15 @@ from ducklift.web.overview_page import overview, problems_of, visible_tables
 from ducklift.web.reader import Download
 from ducklift.web.refreshed import Refreshed
 from ducklift.web.schedules import Schedule, Schedules, no_schedules
+from ducklift.web.stored_values import StoredValues, read_picture, read_values
+from ducklift.web.survey import Survey, survey
 from ducklift.web.table_page import TablePages
 from ducklift.web.table_rows import TableRows
+from ducklift.web.views.lakes import LakeView
 from ducklift.web.views.loads import LoadView
 from ducklift.web.views.overview import OverviewView
-from ducklift.web.views.queries import LoadQuery, OverviewQuery, TableQuery
-from ducklift.web.views.states import Read
+from ducklift.web.views.queries import LakeQuery, LoadQuery, OverviewQuery, TableQuery
+from ducklift.web.views.states import Problem, Read
 from ducklift.web.views.tables import TableView
 from ducklift.web.views.texts import CELL, shown
 
@@ -41,7 +45,10 @@ class Patience:
     schedules_s: float = 0.3
     objects_s: float = 0.8
     survey_kept_s: float = 900.0
-    assets_kept_s: float = 60.0
+    survey_asked_s: float = 60.0
+    survey_s: float = 0.3
+    values_kept_s: float = 60.0
+    values_s: float = 0.3
 
 
 class Sources:
@@ -61,6 +68,12 @@ class Sources:
         )
         self.objects = Objects(self.lake, kept_s=patience.state_kept_s, patience_s=patience.objects_s)
         self.index = CommitIndex(self.lake)
+        self.survey: Refreshed[Survey] = Refreshed(
+            "Listing the lake", lambda _: survey(self.lake, settings), kept_s=patience.survey_kept_s, patience_s=patience.survey_s
+        )
+        self.values: Refreshed[StoredValues] = Refreshed(
+            "Reading the stored values", lambda _: read_values(self.lake), kept_s=patience.values_kept_s, patience_s=patience.values_s
+        )
 
     def _read(self, before: LakeState | None) -> LakeState:
         return read_state(self.lake, self.settings, before)
@@ -82,8 +95,7 @@ class PublishedLake:
     def overview(self, query: OverviewQuery) -> OverviewView:
         """Return the overview: health, and the tables that the query asks for."""
         look = self._look()
-        problems = problems_of(look.rows.state, look.visible, look.read, self._may_read)
-        return overview(look.rows, look.visible, query, look.read, self._url, problems)
+        return overview(look.rows, look.visible, query, look.read, self._url, look.problems)
 
     def table(self, name: str, query: TableQuery) -> TableView | None:
         """Return a table's page, by its name `dataset.table`; None where nobody knows such a table."""
@@ -91,7 +103,9 @@ class PublishedLake:
         if name not in look.visible:
             return None
         pages = TablePages(self._sources.lake, self._sources.objects, look.rows, look.now)
-        return pages.page(TableName.parse(name), query, look.read, ())
+        values = self._sources.values.held().value or StoredValues()
+        assets = values.views(look.now, of_table=name, visible=look.limits)
+        return pages.page(TableName.parse(name), query, look.read, assets)
 
     def load(self, name: str, load_id: str, query: LoadQuery) -> LoadView | None:
         """Return a load's page, also of one that failed before it landed; None where there is no trace of it.
@@ -102,6 +116,19 @@ class PublishedLake:
         if name not in look.visible or not is_load_id(load_id):
             return None
         return self._loads(look).page(TableName.parse(name), load_id, query, look.read)
+
+    def lake(self, query: LakeQuery) -> LakeView:
+        """Return the lake's page: objects by day and prefix, what could go, retention."""
+        look, sources = self._look(), self._sources
+        survey = sources.survey.held(sources.patience.survey_asked_s if query.survey else None)
+        pipelines = look.rows.state.pipelines
+        mine = {name: facts for name, facts in pipelines.items() if self._may_read is None or self._may_read(name)}
+        known = Surveyed(self._url, survey, sources.values.held(), mine, look.limits)
+        return lake_page(known, query, look.read, look.problems, look.now)
+
+    def chart(self, key: str, version: str, partition: str | None) -> bytes | None:
+        """Return a stored picture: the bytes of a PNG of at most 10 MB; None for anything else. Raises the lake's errors."""
+        return read_picture(self._sources.lake, key, version, partition, self._look().limits)
 
     def manifest(self, name: str, load_id: str) -> bytes | None:
         """Return a load's manifest as it lies in the lake, or None; raises the lake's errors."""
@@ -143,3 +170,16 @@ class _Look:
     def visible(self) -> frozenset[str]:
         """Return the names of the tables that may be seen."""
         return frozenset(visible_tables(self.rows, self._may_read))
+
+    @property
+    def limits(self) -> frozenset[str] | None:
+        """Return the tables beyond which nothing may be seen; None for who may see every table, and what belongs to none (no name)."""
+        if self._may_read is None:
+            return None
+        everything = self.read.at is not None and self.visible == self.rows.names() and self._may_read("")
+        return None if everything else self.visible
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Return what cannot be read, as far as it may be told."""
+        return problems_of(self.rows.state, self.visible, self.read, self._may_read)

@@ -47,13 +47,14 @@ class Refreshed(Generic[T]):
         self._held: Held[T] = Held(None, None, making=False, failed=None)
         self._tried_s = float("-inf")
 
-    def held(self, *, start: bool = True) -> Held[T]:
-        """Return what is known; unless `start` is False, what is too old is made anew."""
+    def held(self, kept_s: float | None = None) -> Held[T]:
+        """Return what is known; what is older than it is kept, or than `kept_s`, is made anew."""
         with self._changed:
-            if start and not self._held.making and time.monotonic() - self._tried_s >= self._kept_s:
+            limit_s = self._kept_s if kept_s is None else min(kept_s, self._kept_s)
+            if not self._held.making and time.monotonic() - self._tried_s >= limit_s:
                 self._held = Held(self._held.value, self._held.at, making=True, failed=self._held.failed)
                 Thread(target=self._run, args=(self._held.value,), name=f"ducklift: {self.what}", daemon=True).start()
-            if start and self._held.making:
+            if self._held.making:
                 self._changed.wait_for(lambda: not self._held.making, self._patience_s)
             return self._held
 
