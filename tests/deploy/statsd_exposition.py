@@ -2,14 +2,15 @@
 
 It does what the exporter's README says of the parts that deploy/observability/statsd-exporter.yml uses: tags in InfluxDB's way become
 labels, dots in names become underscores, a rule's `match` (without wildcards) renames, timers are in seconds, as histograms where a rule
-says so and as summaries without quantiles elsewhere. `python statsd_exposition.py RULES UDP_PORT HTTP_PORT` serves it.
+says so and as summaries without quantiles elsewhere. As a program it takes those of the exporter's options that
+docker-compose.yaml gives.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import socketserver
-import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -95,16 +96,25 @@ class Served(ThreadingHTTPServer):
         super().__init__(address, Handler)
 
 
-if __name__ == "__main__":
-    kept = Exposition(Path(sys.argv[1]))
+def main() -> None:
+    """Take in packets and serve what they add up to, until the process is ended."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--statsd.mapping-config", dest="rules", type=Path, required=True)
+    parser.add_argument("--statsd.listen-udp", dest="packets", required=True)
+    parser.add_argument("--statsd.listen-tcp", dest="not_served")
+    parser.add_argument("--web.listen-address", dest="page", required=True)
+    given = parser.parse_args()
+    kept = Exposition(given.rules)
 
     class Packet(socketserver.BaseRequestHandler):
-        """Takes in the lines of a packet."""
-
         def handle(self) -> None:
             for line in self.request[0].decode("utf-8", "replace").split("\n"):
                 kept.take(line)
 
-    packets = socketserver.ThreadingUDPServer(("0.0.0.0", int(sys.argv[2])), Packet)
+    packets = socketserver.ThreadingUDPServer(("0.0.0.0", int(given.packets.rpartition(":")[2])), Packet)
     Thread(target=packets.serve_forever, daemon=True).start()
-    Served(("0.0.0.0", int(sys.argv[3])), kept).serve_forever()
+    Served(("0.0.0.0", int(given.page.rpartition(":")[2])), kept).serve_forever()
+
+
+if __name__ == "__main__":
+    main()
