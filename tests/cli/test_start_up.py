@@ -7,7 +7,7 @@ import pytest
 
 import ducklift as package
 
-VERBS = ["run", "load", "query", "tables", "loads", "status", "validate", "init", "doctor", "sandbox"]
+VERBS = ["run", "load", "query", "tables", "loads", "status", "validate", "init", "doctor", "ui", "sandbox"]
 HEAVY = ("airflow", "pandas", "pyarrow", "duckdb", "praw", "s3fs", "boto3", "pydantic", "starlette", "uvicorn", "yaml", "rich")
 
 

@@ -27,6 +27,7 @@ VERBS = {
     "validate": "checking:validate",
     "init": "starting:init",
     "doctor": "diagnosing:doctor",
+    "ui": "page:ui",
     "sandbox": "standing_in:sandbox",
     "quarantine": "quarantining:verbs",
     "asset": "valuing:verbs",
