@@ -124,6 +124,7 @@ class Standing:
         self.say(
             f"\n  {self.url}   user {ADMIN}   password {self.airflow.secrets().admin_password}\n\n"
             "  Open DAG 'reddit', press Trigger, fill the form, and see it turn green.\n"
+            "  'Lake' in the navigation shows every table, load and problem.\n"
             "  DAG 'taxi_trips' loads Parquet files of a bucket the same way, only what is new each time.\n"
             "  Posts and trips come from the sandbox: made up, and two hours go by in a minute.\n"
             f"  Logs: {self.airflow.logs.relative_to(self.airflow.project)}/   To end it: make down"
