@@ -1,30 +1,41 @@
-"""Stores for values: memory, a folder, and a strict S3 endpoint over HTTP; each test has a place of its own."""
+"""Stores for values: memory, a folder, and over HTTP a strict S3 endpoint, one of Google Cloud Storage and one of Azure."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ducklift.settings import Settings, load_settings
+from ducklift.settings import Settings
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "contracts"))
+
+from store_servers import AZURITE_KEY, azurite
+from strict_gcs import strict_gcs
+from value_stores import settings_for
+
+
+@pytest.fixture(scope="session")
+def gcs_of_values() -> Iterator[dict[str, str]]:
+    """The environment that reaches an emulator of Google Cloud Storage."""
+    with strict_gcs() as url:
+        yield {"STORAGE_EMULATOR_HOST": url, "GOOGLE_CLOUD_PROJECT": "nature", "DUCKLIFT_LAKE_ANONYMOUS": "true"}
+
+
+@pytest.fixture(scope="session")
+def azure_of_values(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment that reaches an emulator of Azure Blob Storage."""
+    keys = {"AZURE_STORAGE_ACCOUNT_NAME": "devstoreaccount1", "AZURE_STORAGE_ACCOUNT_KEY": AZURITE_KEY}
+    with azurite(tmp_path_factory.mktemp("azurite")) as url:
+        yield {"AZURE_STORAGE_SERVICE_ENDPOINT": url, **keys}
 
 
 @pytest.fixture
 def settings_on(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], Settings]:
-    """A function that returns settings whose lake lies in memory, in a folder or on S3."""
-
-    def made(backend: str) -> Settings:
-        name = f"values-{uuid.uuid4().hex[:12]}"
-        environment: dict[str, Any] = {"DUCKLIFT_PIPELINES": str(tmp_path / "include" / "pipelines")}
-        if backend == "s3":
-            environment |= request.getfixturevalue("moto_s3").environment
-        urls = {"memory": f"memory://{name}", "file": (tmp_path / "lake").as_uri(), "s3": f"s3://{name}/lake"}
-        return load_settings({**environment, "DUCKLIFT_LAKE_URL": urls[backend]}, tmp_path)
-
-    return made
+    """A function that returns settings whose lake lies in memory, in a folder, on S3 …"""
+    return lambda backend: settings_for(backend, tmp_path, request)
 
 
 @pytest.fixture

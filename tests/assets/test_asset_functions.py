@@ -188,6 +188,12 @@ def test_an_empty_table_empties_its_partition(settings, declare):
     assert AssetValueLoader(settings).load_asset_value("daily_scores", partition_key="monday").num_rows == 0
 
 
+def test_an_empty_table_that_was_never_filled_is_loaded_as_one_without_columns(settings, declare):
+    declare(TABLES)
+    store(settings, pd.DataFrame({"n": pd.Series([], dtype="int64")}))
+    assert AssetValueLoader(settings).load_asset_value("daily_scores", as_type=pd.DataFrame).shape == (0, 0)
+
+
 def test_a_table_that_a_function_stored_is_rebuilt_from_the_lake(settings, declare):
     from ducklift.lake.filesystem import open_lake
     from ducklift.warehouse.rebuild import rebuild

@@ -17,6 +17,7 @@ from hypothesis.extra import numpy as hnp
 from ducklift.assets import NoSerializer, ValueUnreadable
 from ducklift.assets.serializers import serializer_for, serializer_named
 
+FOLDER = TemporaryDirectory()  # one for all examples: a folder each takes longer than the value
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(), max_size=20), st.binary(max_size=20), st.dates(),
     st.datetimes(timezones=st.sampled_from([None, UTC])), st.times(), st.timedeltas(), st.decimals(allow_nan=False), st.uuids(),
@@ -34,10 +35,9 @@ VALUES = st.recursive(
 
 def through_a_file(value: Any, wanted: Any = None) -> Any:
     serializer = serializer_for(value)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / f"value.{serializer.extension}"
-        serializer.dump(value, path)
-        return serializer_named(serializer.name, "here").load(path, wanted, None)
+    path = Path(FOLDER.name) / f"value.{serializer.extension}"
+    serializer.dump(value, path)
+    return serializer_named(serializer.name, "here").load(path, wanted, None)
 
 
 def same(left: Any, right: Any) -> bool:

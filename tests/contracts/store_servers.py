@@ -17,6 +17,8 @@ from npm_packages import installed
 
 HOST = "127.0.0.1"
 S3_KEY, S3_SECRET = "an-access-key", "a-secret-access-key"
+# Azurite's own account, the same in every installation of it.
+AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 ANSWERS_WITHIN_S = 40.0
 AZURITE_LOCK = Path(__file__).with_name("azurite")
 

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 from store_contract import ODD_NAMES, StoreContract, new_name, settings_for
+from store_servers import AZURITE_KEY
 
 from ducklift.settings import Settings
-
-# Azurite's own account, the same in every installation of it.
-AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
 class TestGcs(StoreContract):

@@ -28,6 +28,7 @@ from ducklift.settings import Settings
 from ducklift.sources.base import Batch, ReadReport, SliceRequest, Source
 from ducklift.specs import LINEAGE_COLUMNS, PlainName, Spec, TableName
 from ducklift.warehouse import open_warehouse
+from ducklift.warehouse.columns import existing_columns
 from ducklift.warehouse.identifiers import quote_identifier, quote_table
 
 PIPELINE = "_assets"
@@ -138,6 +139,8 @@ class TableIOManager(IOManager):
             lake.replace(derived_key(origin, asset_key(context.key)), orjson.dumps({"table": str(table)}))
 
     def _rows(self, context: InputContext) -> Any:
+        import pyarrow as pa
+
         table, partition = self.table_of(context.key), context.partition_key
         try:
             with open_warehouse(self.settings, read_only=True) as warehouse:
@@ -147,7 +150,9 @@ class TableIOManager(IOManager):
                 )
                 if not known:
                     raise ValueMissing(context.key, (partition,))
-                names = [row[0] for row in warehouse.rows(f"DESCRIBE {quote_table(table)}")]
+                names = list(existing_columns(warehouse, table))
+                if not names:
+                    return pa.table({})  # nothing but empty values was ever stored here
                 hidden = {*LINEAGE_COLUMNS, *([] if context.columns else [self.config.partition_column] if partition else [])}
                 wanted = list(context.columns) if context.columns else [name for name in names if name not in hidden]
                 if unknown := sorted(set(wanted) - set(names)):
