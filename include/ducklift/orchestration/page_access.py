@@ -48,9 +48,9 @@ def _may(user: Any, method: Literal["GET", "POST"], dag_id: str) -> bool:
     from airflow.api_fastapi.app import get_auth_manager
     from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 
-    # Airflow's API asks for the same when it triggers a run.
+    # Airflow's API asks for the same when it triggers a run. Without an id it is about all DAGs.
     entity = DagAccessEntity.RUN if method == "POST" else None
-    details = DagDetails(id=dag_id, team_name=_team_of(dag_id))
+    details = DagDetails(id=dag_id, team_name=_team_of(dag_id)) if dag_id else None
     return bool(get_auth_manager().is_authorized_dag(method=method, access_entity=entity, details=details, user=user))
 
 

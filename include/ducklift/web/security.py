@@ -44,7 +44,8 @@ log = logging.getLogger(__name__)
 class Visitor:
     """Somebody who may look at the page, and at which pipelines.
 
-    Both questions take a pipeline's name and may ask a database: not on the event loop.
+    Both questions take a pipeline's name, or an empty one for what belongs to no pipeline: then it takes the right to all of them. They may
+    ask a database: not on the event loop.
     """
 
     name: str
