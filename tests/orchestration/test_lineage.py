@@ -8,7 +8,15 @@ import pytest
 from airflow.sdk import Asset
 
 from ducklift.orchestration.dag import table_asset
-from ducklift.orchestration.lineage import dataset_of, loaded_folders, raw_folder, source_folders, table_dataset, uri_of_place
+from ducklift.orchestration.lineage import (
+    dataset_of,
+    landed_folders,
+    loaded_folders,
+    raw_folder,
+    source_folders,
+    table_dataset,
+    uri_of_place,
+)
 from ducklift.pipeline import Pipeline
 from ducklift.settings import load_settings
 from ducklift.specs import TableName
@@ -68,6 +76,7 @@ def test_files_that_are_loaded_where_they_lie_are_what_the_load_reads(path, plac
     assert source_folders(copied, stream) == source_folders(referred, stream) == [place]
     assert loaded_folders(copied, stream, "nature.birds") == ["s3://lake/raw/nature/birds"]
     assert loaded_folders(referred, stream, "nature.birds") == [place]
+    assert landed_folders(referred, "nature.birds", load_settings()) == []
 
 
 @pytest.mark.parametrize(

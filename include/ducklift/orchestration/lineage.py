@@ -58,8 +58,13 @@ def source_folders(pipeline: Pipeline, stream: str) -> Sequence[str]:
 
 def loaded_folders(pipeline: Pipeline, stream: str, table: str) -> Sequence[str]:
     """Return where the files lie that a load reads: in the lake, or still at their source."""
+    return landed_folders(pipeline, table, load_settings()) or source_folders(pipeline, stream)
+
+
+def landed_folders(pipeline: Pipeline, table: str, settings: Settings) -> Sequence[str]:
+    """Return where an upload puts a table's raw files; nowhere for those that are used in place."""
     in_place = isinstance(pipeline.source, BucketFilesSource) and pipeline.source.in_place
-    return source_folders(pipeline, stream) if in_place else [raw_folder(table, load_settings())]
+    return [] if in_place else [raw_folder(table, settings)]
 
 
 def raw_folder(table: str, settings: Settings) -> str:

@@ -19,7 +19,7 @@ from ducklift.lake.spool_place import PackageName
 from ducklift.orchestration.arrivals import TASK_ID as ARRIVALS, Watched, run_for
 from ducklift.orchestration.connections import airflow_settings
 from ducklift.orchestration.kept_state import mirror_load, slice_notes
-from ducklift.orchestration.lineage import loaded_folders, raw_folder, source_folders, tell_lineage
+from ducklift.orchestration.lineage import landed_folders, loaded_folders, source_folders, tell_lineage
 from ducklift.orchestration.metrics import measured, tell_landed, tell_load
 from ducklift.orchestration.partitions import REEXTRACT, Context, facts_of, run_of
 from ducklift.pipeline import Pipeline, extract, load, upload
@@ -135,7 +135,7 @@ def upload_package(pipeline: Pipeline, package_path: str, asset: Asset | None, c
         settings, table = airflow_settings(), str(PackageName.of(package_path).table)
         with measured("upload", pipeline.name, table):
             manifest_url = upload(package_path, settings, facts_of(context))
-        tell_lineage(context, writes=[raw_folder(table, settings)])
+        tell_lineage(context, writes=landed_folders(pipeline, table, settings))
         if asset is not None:
             landed = _landed(manifest_url, settings)
             tell_asset(context, asset, landed)
