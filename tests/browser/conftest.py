@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from npm_packages import installed
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "web"))
 
+from serving import served
 from visitors import anybody
 
 from ducklift.web.app import create_app
@@ -85,24 +84,6 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Watched]]:
     for context in contexts:
         context.close()
     assert [wrong for watched in pages for wrong in watched.wrong] == []
-
-
-@contextmanager
-def served(app: Any) -> Iterator[str]:
-    """Serve an app on loopback and yield its address, without a slash at its end."""
-    import uvicorn
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 @pytest.fixture

@@ -57,6 +57,9 @@ class Posts(FilledReader):
         row = replace(view.load, table="reddit.posts", load_id="20260101T000000Z-abcdef01", pipeline="reddit", state=LoadState.LOADED)
         return replace(view, load=replace(row, superseded_by=None, pending=True, error=None))
 
+    def manifest(self, _name, _load_id):
+        return None
+
 
 @pytest.fixture
 def runs() -> Runs:

@@ -191,9 +191,9 @@ def test_the_chart_is_zoomed_by_dragging_and_double_clicking(serve, open_page):
 
 def test_inside_airflow_s_frame_a_run_opens_in_airflow_itself(open_page):
     """Airflow shows the page in this frame: it may not navigate the window, whose router follows the history."""
+    from serving import served
     from visitors import anybody
 
-    from conftest import served
     from ducklift.web.app import create_app
 
     frame = (
