@@ -8,7 +8,7 @@ python := .venv/bin/python
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo "  Variables: PYTHON=/path/to/python3.13 (which Python makes .venv), PORT=8080 (of make up)"
 
 .PHONY: install install-dev
@@ -53,8 +53,32 @@ test-slow: install-dev ## the slow proofs (up to 20 minutes); SLOW=tests/faults 
 bench: install-dev ## measure Ducklift against hand-written DuckDB, side by side (minutes)
 	@$(python) -m benchmarks $(BENCH)
 
+.PHONY: stack-init stack-up stack-down stack-logs stack-smoke stack-backup stack-restore
+stack := python3 scripts/stack.py
+stack-init: ## write .env and secrets/ for docker compose; EXECUTOR=celery for workers
+	@$(stack) init $(if $(EXECUTOR),--executor $(EXECUTOR))
+stack-up: ## build the image, start the compose stack, wait until all is healthy; UP="--scale worker=3"
+	@$(stack) up $(UP)
+stack-down: ## stop the compose stack; its volumes stay
+	@$(stack) down
+stack-logs: ## show the stack's logs; LOGS="--follow scheduler"
+	@$(stack) logs $(LOGS)
+stack-smoke: ## trigger DAG reddit in the stack by the REST API and wait until it is green
+	@$(stack) smoke
+stack-backup: ## copy metadata and warehouse into BACKUP=folder
+	@$(stack) backup --folder "$(BACKUP)"
+stack-restore: ## put the backup in BACKUP=folder in their place
+	@$(stack) restore --folder "$(BACKUP)"
+
+.PHONY: test-stack
+test-stack: install-dev ## bring the compose stack up on an engine of its own, kill parts of it, bring it down (Linux, root)
+	@OUTSIDE_HTTP_PROXY="$$HTTP_PROXY" OUTSIDE_HTTPS_PROXY="$$HTTPS_PROXY" OUTSIDE_NO_PROXY="$$NO_PROXY" \
+	  $(python) -m pytest -v -s -m stack tests/deploy $(STACK)
+
 .PHONY: lock
 lock: install-dev ## compile the hashed locks anew from pyproject.toml
 	@compile="$(python) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header"; \
 	$$compile pyproject.toml --group install --extra analytics -o requirements.txt && \
-	$$compile pyproject.toml --group install --group dev --all-extras -c requirements.txt -o requirements-dev.txt
+	$$compile pyproject.toml --group install --group dev --all-extras -c requirements.txt -o requirements-dev.txt && \
+	$$compile pyproject.toml --group image --extra analytics --extra ducklake --extra motherduck --extra openlineage --extra postgres --extra statsd \
+	  -c requirements-dev.txt -o requirements-image.txt

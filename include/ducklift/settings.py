@@ -14,7 +14,8 @@ from typing import Any
 
 from ducklift.errors import ConfigurationError
 
-PROJECT = Path(__file__).resolve().parents[2]
+# An installation that is no checkout, as in an image, says where its project lies.
+PROJECT = Path(os.environ.get("DUCKLIFT_PROJECT") or Path(__file__).resolve().parents[2])
 
 
 @dataclass(frozen=True)

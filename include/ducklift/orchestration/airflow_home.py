@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ def prepare_home() -> None:
     migrate_once_per_version()
     with create_session() as session:
         set_pools(session)
-        set_connections(session)
+        set_connections(session, sandbox_connections())
 
 
 def migrate_once_per_version() -> None:
@@ -51,12 +52,12 @@ def set_pools(session: Session) -> None:
             Pool.create_or_update_pool(name, slots, description, include_deferred=False, session=session)
 
 
-def set_connections(session: Session) -> None:
-    """Point the connections at the sandbox, whose ports and keys stand in the environment and differ at each start."""
+def set_connections(session: Session, connections: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give each named connection these fields of Airflow's form, whether it exists or not."""
     from airflow.models.connection import Connection
     from sqlalchemy import select
 
-    for name, values in sandbox_connections().items():
+    for name, values in connections.items():
         connection = session.scalar(select(Connection).where(Connection.conn_id == name))
         if connection is None:
             session.add(Connection(conn_id=name, **values))
@@ -66,7 +67,7 @@ def set_connections(session: Session) -> None:
 
 
 def sandbox_connections() -> dict[str, dict[str, Any]]:
-    """Return the three connections, each as the fields of Airflow's form."""
+    """Return the three connections to the sandbox, whose ports and keys stand in the environment and differ at each start."""
     env = os.environ
     lake = {"endpoint_url": env["AWS_ENDPOINT_URL"], "region_name": env.get("AWS_REGION", "us-east-1")}
     reddit = {"user_agent": env["REDDIT_USER_AGENT"]}

@@ -24,19 +24,19 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class RedditServer(ThreadingHTTPServer):
-    """Serves a `RedditApi` on 127.0.0.1; `start` and `stop` it. `port` 0 takes a free one."""
+    """Serves a `RedditApi`, on 127.0.0.1 unless `host` says otherwise; `start` and `stop` it. `port` 0 takes a free one."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, api: RedditApi, port: int = 0) -> None:
+    def __init__(self, api: RedditApi, port: int = 0, host: str = HOST) -> None:
         self.api = api
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
         try:
-            super().__init__((HOST, port), _Handler)
+            super().__init__((host, port), _Handler)
         except OSError as err:
             raise port_taken(port, err) from err
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, name="sandbox-reddit", daemon=True)
@@ -44,7 +44,7 @@ class RedditServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """Return the URL that serves both as `reddit_url` and as `oauth_url`."""
-        return f"http://{HOST}:{self.server_address[1]}"
+        return f"http://{self.server_address[0]!s}:{self.server_address[1]}"
 
     def start(self) -> None:
         """Serve from now on, in threads of its own."""

@@ -102,11 +102,15 @@ def _endpoint(environment: Mapping[str, str], variable: str, default: str) -> st
         return default
     try:
         parts = urlsplit(url)
-        usable = bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(url)))
+        near = is_loopback(url) or parts.hostname == environment.get("DUCKLIFT_SANDBOX_HOST")
+        usable = bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and near))
     except ValueError:
         usable = False
     if not usable or parts.username or parts.query or parts.fragment:
-        raise ConfigurationError(f"{variable} must be a plain https:// URL (http:// on loopback only), for the keys are sent there.")
+        raise ConfigurationError(
+            f"{variable} must be a plain https:// URL (http:// on loopback only, or of the host DUCKLIFT_SANDBOX_HOST), "
+            "for the keys are sent there."
+        )
     return url
 
 
