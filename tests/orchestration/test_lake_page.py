@@ -136,6 +136,10 @@ def test_a_viewer_sees_the_tables_by_token_and_by_cookie(airflow):
     assert "reddit.posts" in by_cookie.text
 
 
+def test_the_next_run_is_that_of_airflow_s_schedule(airflow):
+    assert "nothing scheduled" not in get(airflow, "ducklift/", "vera").text
+
+
 def test_a_viewer_starts_nothing(airflow):
     before = runs(airflow)
 
@@ -230,7 +234,9 @@ def test_the_plugin_registers_the_view_and_the_tab_and_nothing_else(airflow):
     others = ("macros", "listeners", "timetables", "react_apps", "fastapi_root_middlewares", "operator_extra_links")
     assert all(own[name] == [] for name in others)
     for icon in (own["external_views"][0]["icon"], own["external_views"][0]["icon_dark_mode"]):
-        assert get(airflow, icon, "vera").headers["content-type"].startswith("image/svg+xml")
+        answer = get(airflow, icon, "vera")
+        assert answer.headers["content-type"].startswith("image/svg+xml")
+        assert answer.headers["cache-control"] == "private, no-cache"
 
 
 def test_the_dag_s_tab_needs_no_script(airflow):
