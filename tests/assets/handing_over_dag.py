@@ -1,5 +1,7 @@
 """A DAG whose tasks hand over values that are no JSON, large ones, and mapped ones; the tests put it into a DAGs folder."""
 
+from datetime import timedelta
+
 from airflow.sdk import DAG, task
 
 from ducklift.assets import StaticPartitions
@@ -42,6 +44,14 @@ with DAG("handing_over", schedule=None):
 
     found = add(frame(), large(), small(), alike())
     collect(times_ten.expand(n=found))
+
+    @task(retries=1, retry_delay=timedelta(0))
+    def twice(ti=None):
+        ti.xcom_push("tried", {ti.try_number})
+        if ti.try_number == 1:
+            raise RuntimeError("the first try fails, and what it handed over goes with it")
+
+    twice()
 
     @task
     def regions():

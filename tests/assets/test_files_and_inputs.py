@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import sqlite3
+import sys
 import threading
+from datetime import date
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import duckdb
 import pandas as pd
+import pyarrow as pa
 import pytest
 from value_stores import BACKENDS
 
@@ -19,6 +25,10 @@ from ducklift.assets.path_manager import open_store
 from ducklift.assets.storage import input_context
 from ducklift.errors import ConfigurationError, CorruptObject
 from ducklift.lake.filesystem import ensure_lake
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "contracts"))
+
+from postgres_server import USER, running_postgres
 
 
 @pytest.fixture(params=BACKENDS)
@@ -74,8 +84,6 @@ input_managers:
 
 @pytest.fixture
 def shop(settings_on, declare, tmp_path):
-    import dataclasses
-
     declare(INPUTS)
     with sqlite3.connect(tmp_path / "shop.db") as database:
         database.execute("CREATE TABLE sales (day TEXT, region TEXT, amount INTEGER)")
@@ -101,6 +109,38 @@ def test_the_dimensions_of_a_partition_are_bound_by_their_names(shop):
     with Storage(shop) as storage:
         found = storage.load(input_context("sales", {"day": "2026-01-01", "region": "us"}, metadata=metadata), "shop")
     assert found.column("amount").to_pylist() == [2]
+
+
+@pytest.fixture(scope="module", params=["postgresql", "duckdb"])
+def birds(request, tmp_path_factory):
+    """The URL of a database with a table of typed columns."""
+    rows = "INSERT INTO birds VALUES ('wren', DATE '2026-01-01', 1.10), ('kite', DATE '2026-01-02', NULL)"
+    table = "CREATE TABLE birds (bird TEXT, day DATE, price NUMERIC(10, 2))"
+    if request.param == "duckdb":
+        file = tmp_path_factory.mktemp("duckdb") / "birds.duckdb"
+        with duckdb.connect(str(file)) as connection:
+            connection.execute(f"{table}; {rows}")
+        yield f"duckdb:///{file}"
+        return
+    with running_postgres() as server:
+        server.sql(f"{table}; {rows}")
+        yield f"postgresql+psycopg://{USER}:{server.password}@127.0.0.1:{server.port}/postgres"
+
+
+def test_a_table_of_postgresql_and_of_duckdb_comes_with_its_types(birds, settings_on, declare):
+    declare("input_managers:\n  nature: {type: sql, url: {env: NATURE_URL}}\n")
+    found = settings_on("file")
+    settings = dataclasses.replace(found, environment={**found.environment, "NATURE_URL": birds})
+    whole = {"query": "SELECT * FROM birds WHERE day = CAST(:partition_key AS DATE)"}
+    several = {"query": "SELECT bird FROM birds WHERE CAST(day AS TEXT) IN :partition_keys AND 'it''s 12:30' <> '' ORDER BY bird"}
+    named = {"query": "SELECT * FROM birds WHERE bird = :partition_key"}
+    with Storage(settings) as storage:
+        one = storage.load(input_context("birds", "2026-01-01", metadata=whole, type=pa.Table), "nature")
+        hostile = storage.load(input_context("birds", "x' OR 1=1 --", metadata=named), "nature")
+        both = storage.manager("nature").load_input(input_context("birds", ["2026-01-01", "2026-01-02"], metadata=several, type=list))
+    assert one.to_pylist() == [{"bird": "wren", "day": date(2026, 1, 1), "price": Decimal("1.10")}]
+    assert hostile.num_rows == 0
+    assert both == [{"bird": "kite"}, {"bird": "wren"}]
 
 
 def test_an_input_of_a_function_comes_from_the_database(shop):

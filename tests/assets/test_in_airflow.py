@@ -119,6 +119,12 @@ def test_large_and_odd_values_pass_between_tasks_by_reference(told):
     assert json.dumps(held["collect/-1"]).strip('"') == "1000070"
 
 
+def test_what_a_failed_try_stored_goes_when_airflow_clears_it_for_the_next(told):
+    assert told["xcom"]["tasks"]["twice"] == "success"
+    lake = open_store(told["settings"], None)
+    assert [lake.read(each.key) for each in lake.list("assets/xcom/handing_over/twice/tried/")] == [b'{"$type":"set","value":[2]}']
+
+
 def test_an_asset_maps_over_the_partitions_that_a_task_returns(told):
     loaded = AssetValueLoader(told["settings"]).load_asset_value("mapped", partition_key=["us", "eu"])
     assert loaded == {"us": "value of us", "eu": "value of eu"}

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ducklift.assets.contexts import InputContext, OutputContext
     from ducklift.assets.definitions import AssetFunction, AssetIn, asset
-    from ducklift.assets.errors import AssetMisnamed, NoSerializer, UnknownManager, ValueMissing, ValueUnreadable
+    from ducklift.assets.errors import (
+        AssetMisnamed,
+        NoSerializer,
+        SweptMeanwhile,
+        UnknownManager,
+        ValueMissing,
+        ValueSwept,
+        ValueUnreadable,
+    )
     from ducklift.assets.file_manager import FileHandle, FileManager
     from ducklift.assets.managers import InputManager, IOManager, Surroundings, input_manager, io_manager
     from ducklift.assets.materializing import Materialization, materialize, materialize_to_memory
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "contexts": ("InputContext", "OutputContext"),
     "definitions": ("AssetFunction", "AssetIn", "asset"),
-    "errors": ("AssetMisnamed", "NoSerializer", "UnknownManager", "ValueMissing", "ValueUnreadable"),
+    "errors": ("AssetMisnamed", "NoSerializer", "SweptMeanwhile", "UnknownManager", "ValueMissing", "ValueSwept", "ValueUnreadable"),
     "file_manager": ("FileHandle", "FileManager"),
     "managers": ("IOManager", "InputManager", "Surroundings", "input_manager", "io_manager"),
     "materializing": ("Materialization", "materialize", "materialize_to_memory"),
@@ -44,9 +52,9 @@ _NAMES = {name: f"ducklift.assets.{module}" for module, names in _PLACES.items()
 __all__ = [
     "AssetFunction", "AssetIn", "AssetMisnamed", "AssetValueLoader", "FileHandle", "FileManager", "FilesystemIOManager", "IOManager",
     "InputContext", "InputManager", "Materialization", "MemoryIOManager", "MultiPartitions", "NoSerializer", "OutputContext",
-    "PathIOManager", "Serializer", "Spec", "StaticPartitions", "Storage", "Surroundings", "TimePartitions", "UnknownManager",
-    "ValueMissing", "ValueUnreadable", "Version", "VersionStore", "asset", "daily", "input_manager", "io_manager", "materialize",
-    "materialize_to_memory", "register_serializer", "time_partitions",
+    "PathIOManager", "Serializer", "Spec", "StaticPartitions", "Storage", "Surroundings", "SweptMeanwhile", "TimePartitions",
+    "UnknownManager", "ValueMissing", "ValueSwept", "ValueUnreadable", "Version", "VersionStore", "asset", "daily", "input_manager",
+    "io_manager", "materialize", "materialize_to_memory", "register_serializer", "time_partitions",
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ is put together.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -144,6 +145,9 @@ class SqlInput(InputManager):
                 names, pieces = list(result.keys()), []
                 while rows := result.fetchmany(_BATCH_ROWS):
                     pieces.append(pa.table({name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}))
+        except pa.ArrowException as err:
+            reason = f"a column holds values of several types: {str(err).splitlines()[0]}; cast it to text in the query"
+            raise ValueUnreadable(f"query of {context.parameter or context.key}", reason) from err
         except SQLAlchemyError as err:
             # The driver's message may show the values, but never the URL.
             raise ValueUnreadable(f"query of {context.parameter or context.key}", str(err).splitlines()[0]) from err
@@ -177,6 +181,11 @@ def path(config: PathConfig, surroundings: Surroundings) -> PathInput:
 
 
 @input_manager(config=SqlConfig, name="sql")
-def sql(config: SqlConfig, surroundings: Surroundings) -> SqlInput:
-    """Return the input manager of a database."""
+def sql(config: SqlConfig, surroundings: Surroundings) -> InputManager:
+    """Return the input manager of a database; DuckDB's files are read by DuckDB itself, without a dialect of SQLAlchemy."""
+    url = config.url.find(surroundings.settings) if isinstance(config.url, SecretRef) else config.url
+    if url.startswith("duckdb:"):
+        from ducklift.assets.warehouse_input import WarehouseInput
+
+        return WarehouseInput(dataclasses.replace(surroundings.settings, warehouse_url=url), colons=True)
     return SqlInput(config, surroundings.settings)

@@ -14,17 +14,19 @@ from ducklift.errors import ConfigurationError
 from ducklift.settings import Settings
 from ducklift.warehouse import open_warehouse
 
+_NAMED = re.compile(r"(?<![:\w]):([A-Za-z_]\w*)")
 _PLAIN = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class WarehouseInput(InputManager):
     """Loads the rows of a query on the warehouse: `AssetIn(metadata={"query": "from reddit.posts where day = $partition_key"})`.
 
-    `$partition_keys` is a list of them; `parameters` in the metadata adds one's own.
+    `$partition_keys` is a list of them; `parameters` in the metadata adds one's own. With `colons` they are written `:partition_key`, as
+    for other databases.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, *, colons: bool = False) -> None:
+        self.settings, self._colons = settings, colons
 
     def load_input(self, context: InputContext) -> Any:
         """Return the rows as a table of the wanted type; raises `ValueUnreadable` when DuckDB refuses the query."""
@@ -33,6 +35,8 @@ class WarehouseInput(InputManager):
         query = context.metadata.get("query")
         if not isinstance(query, str):
             raise ConfigurationError(f"{context.parameter or context.key}: write metadata={{'query': 'select …'}}, got {query!r}.")
+        if self._colons:
+            query = _NAMED.sub(r"$\1", query)
         with open_warehouse(self.settings, read_only=True) as warehouse:
             for table in tables_read(warehouse.connection, query):
                 context.lineage.add_table(table)
