@@ -20,7 +20,6 @@ class DuckliftPlugin(AirflowPlugin):
             "destination": "nav",
             "nav_top_level": True,
             "icon": "ducklift/static/icon.svg",
-            "icon_dark_mode": "ducklift/static/icon-dark.svg",
         },
         {"name": "Lake", "href": "ducklift/dags/{DAG_ID}", "url_route": "lake-of-dag", "destination": "dag"},
     ]
