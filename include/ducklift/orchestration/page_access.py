@@ -55,8 +55,14 @@ def _may(user: Any, method: Literal["GET", "POST"], dag_id: str) -> bool:
 
 
 def _team_of(dag_id: str) -> str | None:
-    from airflow.configuration import conf
     from airflow.models.dag import DagModel
 
     # A query for each DAG, which only installations with teams have to pay for.
-    return DagModel.get_team_name(dag_id) if conf.getboolean("core", "multi_team") else None
+    return DagModel.get_team_name(dag_id) if _has_teams() else None
+
+
+@cache
+def _has_teams() -> bool:
+    from airflow.configuration import conf
+
+    return bool(conf.getboolean("core", "multi_team"))
