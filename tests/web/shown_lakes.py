@@ -12,7 +12,16 @@ from ducklift.web.views.queries import OverviewQuery
 from ducklift.web.views.tables import TableView
 
 PATIENT = Patience(
-    state_kept_s=0, state_s=60, schedules_kept_s=0, schedules_s=60, objects_s=60, survey_kept_s=0, survey_s=60, values_kept_s=0, values_s=60
+    moment_s=0,
+    state_kept_s=0,
+    state_s=60,
+    schedules_kept_s=0,
+    schedules_s=60,
+    objects_s=60,
+    survey_kept_s=0,
+    survey_s=60,
+    values_kept_s=0,
+    values_s=60,
 )
 
 

@@ -143,6 +143,27 @@ def test_a_table_is_late_by_its_schedule(installation, hours, schedule, state, o
         assert (found.freshness.ratio > 1) == (state == TableState.LATE)
 
 
+def test_schedules_that_cannot_be_asked_for_are_a_problem_and_tables_are_shown(installation):
+    installation.land(sightings(1))
+
+    def down() -> Any:
+        raise LakeUnavailable("the metadata database", "no answer")
+
+    view = reader(installation.settings, down).overview(OverviewQuery())
+    assert ([found.name for found in view.tables], view.health.next_run) == ([NAME], None)
+    assert [problem.what for problem in view.problems] == ["Asking for the schedules failed"]
+
+
+def test_the_next_run_is_told_of_pipelines_that_may_be_seen(installation):
+    installation.land(sightings(1))
+    lake = reader(installation.settings, lambda: {"nature": DAILY, "other": Schedule("other", next_run=datetime(2099, 1, 1, tzinfo=UTC))})
+
+    run = lake.overview(OverviewQuery()).health.next_run
+    assert run is not None
+    assert (run.pipeline, run.at, run.in_s > 0) == ("nature", DAILY.next_run, True)
+    assert lake.seen_by(lambda _: False).overview(OverviewQuery()).health.next_run is None
+
+
 def test_a_freshness_check_comes_before_the_schedule_and_looks_at_the_newest_value(installation):
     installation.land(sightings(1))
     configured(installation, checks=[{"freshness": {"seen_at": "36h"}}])

@@ -118,7 +118,7 @@ def next_run(schedules: Mapping[str, Schedule], pipelines: Iterable[str], now_s:
 
 def visible_tables(rows: TableRows, may_read: Callable[[str], bool] | None) -> list[str]:
     """Return the tables all of whose pipelines may be read; one of which no pipeline is known asks for the pipeline without a name."""
-    names = rows.names()
+    names = rows.names
     if may_read is None:
         return list(names)
     answers: dict[str, bool] = {}

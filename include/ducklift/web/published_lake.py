@@ -33,12 +33,14 @@ from ducklift.web.views.tables import TableView
 from ducklift.web.views.texts import CELL, shown
 
 MayRead = Callable[[str], bool]
+_NO_STATE, _NO_SCHEDULES = LakeState(), dict[str, Schedule]()
 
 
 @dataclass(frozen=True)
 class Patience:
     """How old what is shown may be, and how long a page waits for what is newer: the lake's state, schedules, single objects."""
 
+    moment_s: float = 2.0
     state_kept_s: float = 5.0
     state_s: float = 0.5
     schedules_kept_s: float = 30.0
@@ -56,6 +58,7 @@ class Sources:
 
     def __init__(self, settings: Settings, schedules: Schedules, patience: Patience) -> None:
         self.settings, self.patience = settings, patience
+        self._rows: TableRows | None = None
         self.lake: Store = open_lake(settings)
         self.state: Refreshed[LakeState] = Refreshed(
             "Reading the lake", self._read, kept_s=patience.state_kept_s, patience_s=patience.state_s
@@ -74,6 +77,20 @@ class Sources:
         self.values: Refreshed[StoredValues] = Refreshed(
             "Reading the stored values", lambda _: read_values(self.lake), kept_s=patience.values_kept_s, patience_s=patience.values_s
         )
+
+    def look(self) -> tuple[Read, TableRows, Problem | None]:
+        """Return the state of all tables at a moment that is `moment_s` old at most, so that many viewers share what is made of it.
+
+        The problem is that Airflow does not tell its schedules.
+        """
+        now = datetime.now(UTC)
+        held, schedules = self.state.held(), self.schedules.held()
+        state, known = held.value or _NO_STATE, schedules.value or _NO_SCHEDULES
+        rows = self._rows
+        same = rows is not None and rows.state is state and rows.schedules is known
+        if rows is None or not same or (now - rows.now).total_seconds() >= self.patience.moment_s:
+            rows = self._rows = TableRows(state, known, now)
+        return held.read(rows.now), rows, schedules.failed
 
     def _read(self, before: LakeState | None) -> LakeState:
         return read_state(self.lake, self.settings, before)
@@ -159,12 +176,8 @@ class _Look:
     """One look at the lake's state, at one moment, by one person."""
 
     def __init__(self, sources: Sources, may_read: MayRead | None) -> None:
-        self.now = datetime.now(UTC)
-        held = sources.state.held()
-        self.read: Read = held.read(self.now)
-        schedules = sources.schedules.held().value or {}
-        self.rows = TableRows(held.value or LakeState(), schedules, self.now)
-        self._may_read = may_read
+        self.read, self.rows, self._schedules_failed = sources.look()
+        self.now, self._may_read = self.rows.now, may_read
 
     @cached_property
     def visible(self) -> frozenset[str]:
@@ -176,10 +189,11 @@ class _Look:
         """Return the tables beyond which nothing may be seen; None for who may see every table, and what belongs to none (no name)."""
         if self._may_read is None:
             return None
-        everything = self.read.at is not None and self.visible == self.rows.names() and self._may_read("")
+        everything = self.read.at is not None and self.visible == self.rows.names and self._may_read("")
         return None if everything else self.visible
 
     @property
     def problems(self) -> list[Problem]:
         """Return what cannot be read, as far as it may be told."""
-        return problems_of(self.rows.state, self.visible, self.read, self._may_read)
+        found = problems_of(self.rows.state, self.visible, self.read, self._may_read)
+        return [*found, self._schedules_failed] if self._schedules_failed else found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from ducklift.lake.attempts import FailedLoad, standing_failures
@@ -45,15 +46,17 @@ class TableRows:
     """Makes the rows of all tables of a state, at one moment. `schedules` are by pipeline."""
 
     def __init__(self, state: LakeState, schedules: Mapping[str, Schedule], now: datetime) -> None:
-        self.state, self.schedules, self.now_s = state, schedules, now.timestamp()
+        self.state, self.schedules, self.now, self.now_s = state, schedules, now, now.timestamp()
+        self._rows: dict[str, TableRow] = {}
         self._files: dict[str, dict[str, PipelineTable]] = {}
         for name, facts in state.pipelines.items():
             for table, found in facts.tables.items():
                 self._files.setdefault(table, {})[name] = found
 
-    def names(self) -> set[str]:
+    @cached_property
+    def names(self) -> frozenset[str]:
         """Return the names of all tables that somebody loaded, failed to load, or means to."""
-        return {*self.state.tables, *self.state.unreadable, *self.state.failed, *self._files}
+        return frozenset({*self.state.tables, *self.state.unreadable, *self.state.failed, *self._files})
 
     def sources_of(self, name: str) -> Sources:
         """Return the pipelines of a table, from its loads, its failures and the pipeline files."""
@@ -90,7 +93,13 @@ class TableRows:
         return at_s >= listed_since_s and (sources.configures(load.stream) or self.now_s - at_s < _UNCONFIGURED_S)
 
     def row(self, name: str) -> TableRow:
-        """Return the row of a table."""
+        """Return the row of a table, without its series; made once for all who look at this moment."""
+        found = self._rows.get(name)
+        if found is None:
+            found = self._rows[name] = self._made(name)
+        return found
+
+    def _made(self, name: str) -> TableRow:
         sources, digest = self.sources_of(name), self.state.tables.get(name)
         failures = self.standing(name, sources)
         tables, schedules = list(sources.tables.values()), list(sources.schedules.values())
