@@ -34,7 +34,7 @@ class Stack:
         self.script("init", *arguments)
         with (self.project / ".env").open("a") as file:
             if "STACK_NAME" not in (self.project / ".env").read_text():
-                file.write(f"STACK_NAME={self.name}\nSTACK_PORT={self.port}\nSTACK_HEARTBEAT_TIMEOUT=30\n")
+                file.write(f"STACK_NAME={self.name}\nSTACK_PORT={self.port}\nSTACK_HEARTBEAT_TIMEOUT=60\n")
 
     def script(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `scripts/stack.py`, which is what `make stack-…` does."""
@@ -87,8 +87,14 @@ class Stack:
 
     def wait_for_run(self, run: str, within_s: float) -> str:
         """Return the state in which a run ended."""
-        until(lambda: self.run_state(run) in ("success", "failed"), within_s, f"the end of {run}")
-        return self.run_state(run)
+        seen = ["queued"]
+
+        def ended() -> bool:
+            seen.append(self.run_state(run))
+            return seen[-1] in ("success", "failed")
+
+        until(ended, within_s, f"the end of {run}")
+        return seen[-1]
 
     def extraction_is_running(self, run: str) -> bool:
         """Tell whether one of the run's extractions works right now."""
@@ -100,12 +106,10 @@ class Stack:
 
     def rows(self) -> int:
         """Return how many posts the warehouse holds, each of them once."""
-        answer = self.compose(
-            "exec", "-T", "scheduler", "ducklift", "query", "--json", "SELECT count(*), count(DISTINCT name) FROM reddit.posts"
-        )
-        total, distinct = (int(value) for value in first_row(json.loads(answer)))
-        assert total == distinct
-        return total
+        sql = "SELECT count(*) AS total, count(DISTINCT name) AS posts FROM reddit.posts"
+        found = json.loads(self.compose("exec", "-T", "scheduler", "ducklift", "query", "--format", "json", sql))[0]
+        assert found["total"] == found["posts"]
+        return int(found["total"])
 
     def objects(self) -> list[str]:
         """Return the keys of the lake's bucket, as the S3 server tells them to who has the keys."""
@@ -117,12 +121,6 @@ class Stack:
         )
         environment = [f"-eAWS_ACCESS_KEY_ID={keys['accessKey']}", f"-eAWS_SECRET_ACCESS_KEY={keys['secretKey']}"]
         return self.compose("exec", "-T", *environment, "scheduler", "python", "-c", code).split()
-
-
-def first_row(answer: Any) -> list[Any]:
-    """Return the first row of what `ducklift query --json` printed."""
-    rows = answer["rows"] if isinstance(answer, dict) else answer
-    return list(rows[0].values()) if isinstance(rows[0], dict) else list(rows[0])
 
 
 def free_port() -> int:

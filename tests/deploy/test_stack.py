@@ -173,7 +173,12 @@ def test_with_celery_a_run_outlives_the_crash_of_a_worker_and_nothing_of_before_
 
     assert loaded.wait_for_run(run, RUN_ENDS_WITHIN_S) == "success", loaded.logs()
     assert loaded.rows() >= before
-    assert any(json.loads(line)["Health"] == "healthy" for line in loaded.compose("ps", "--format", "json", "worker").splitlines())
+    until(lambda: workers_are_healthy(loaded), 180, "the workers' health")
+
+
+def workers_are_healthy(stack):
+    workers = [json.loads(line) for line in stack.compose("ps", "--format", "json", "worker").splitlines()]
+    return len(workers) == 2 and all(worker["Health"] == "healthy" for worker in workers)
 
 
 def test_it_goes_down_without_an_orphan_and_its_volumes_stay(loaded):
