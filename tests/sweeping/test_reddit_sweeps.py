@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 
+from ducklift.assets import AssetIn, AssetValueLoader, asset, daily, materialize
 from ducklift.deletion_sweeps import sweep_pipeline
 from ducklift.errors import ConfigurationError, ExtractionIncomplete, SourceUnavailable, SweepRefused
 from ducklift.lake.filesystem import open_lake
@@ -80,6 +82,39 @@ def test_a_post_keeps_its_numbers_and_its_place(settings: Settings) -> None:
     sweep_pipeline(PIPELINE, settings, apply=True)
 
     assert query(settings, f"SELECT {kept} FROM reddit.posts ORDER BY 1") == before
+
+
+POSTS_OF_A_DAY = "SELECT name, title FROM reddit.posts WHERE CAST(created_at AS DATE) = CAST($partition_key AS DATE)"
+
+
+@asset(partitions=daily("2005-06-23"), ins={"posts": AssetIn(input_manager_key="warehouse", metadata={"query": POSTS_OF_A_DAY})})
+def top_posts(posts: pa.Table) -> pa.Table:
+    return posts
+
+
+@asset(partitions=daily("2005-06-23"))
+def headlines(top_posts: list) -> str:
+    return "; ".join(post["title"] for post in top_posts)
+
+
+def test_of_values_made_of_days_those_days_lose_what_is_gone_and_the_others_stay(settings: Settings) -> None:
+    chosen = "SELECT CAST(CAST(created_at AS DATE) AS VARCHAR), list(name), list(name) FILTER (url IS NULL) FROM reddit.posts"
+    by_day = f"{chosen} GROUP BY 1 ORDER BY 1 DESC LIMIT 6"
+    for day, *_ in query(settings, by_day):
+        materialize([top_posts, headlines], partition_key=day, settings=settings)
+
+    [done] = sweep_pipeline(PIPELINE, settings, apply=True)
+
+    kept = dict[bool, int]()
+    with AssetValueLoader(settings) as loader:
+        for day, names, gone in query(settings, by_day):
+            left = loader.load_asset_value("top_posts", partition_key=day).column("name").to_pylist()
+            assert sorted(left) == sorted(set(names) - set(gone or ()))
+            found = loader.load_asset_value("headlines", partition_key=[day], missing="skip")
+            assert bool(found) is (not gone)
+            kept[bool(found)] = kept.get(bool(found), 0) + 1
+    assert (done.values, len(done.to_make)) == (2 * kept[False], kept[False])
+    assert kept[True]
 
 
 def test_a_later_run_goes_on_and_brings_nothing_back(settings: Settings) -> None:
