@@ -28,6 +28,7 @@ from ducklift.assets.versions import VersionStore
 from ducklift.cli.app import app
 from ducklift.deletion_sweeps import Swept, sweep_keys
 from ducklift.specs import Blanking
+from ducklift.web.stored_values import read_values
 
 __all__ = ["listed_source_known"]
 SECRET = "magpie on the roof next door"
@@ -149,8 +150,8 @@ def test_no_stored_value_holds_what_was_swept_and_those_that_never_did_stay(plac
 
 @pytest.mark.parametrize("place", ["s3"], indirect=True)
 def test_no_version_of_any_object_of_a_bucket_holds_what_was_swept_out_of_values(place: Installation) -> None:
-    for _ in range(2):
-        materialize([birds, headline, longest], partition_key="low", settings=place.settings)
+    for assets in ([birds], [birds, headline, longest]):
+        materialize(assets, partition_key="low", settings=place.settings)
     # What was deleted before is no longer listed, and the bucket still has it.
     assert len(versions_of(place).expire("birds", "low", keep=1)) == 1
     assert len([key for key in holding(place) if "/birds/" in key]) == 2
@@ -180,6 +181,9 @@ def test_a_value_that_went_names_the_sweep_and_is_there_again_when_it_was_made_a
     listed = json.loads(CliRunner().invoke(app, ["asset", "list", "--json"]).stdout)
     assert {each["key"] for each in listed["assets"]} == {"birds", "unconcerned"}
     assert sum(sweep_id in each for each in listed["missing"]) == 2
+    page = read_values(place.lake)
+    assert {each.view.key for each in page.values} == {"birds", "unconcerned"}
+    assert all("deletion sweep of nature.sightings" in each.cause for each in page.problems)
 
     make(place, "low")
     assert loaded(place, "poster", "low") == b"wren"

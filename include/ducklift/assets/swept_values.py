@@ -21,7 +21,7 @@ import orjson
 from ducklift.assets.errors import SweptMeanwhile
 from ducklift.assets.keys import ASSETS, derived_key, version_id, version_prefix
 from ducklift.assets.lineage import Origin
-from ducklift.assets.versions import RECORD, SWEPT, SweptVersion, Version, VersionStore
+from ducklift.assets.versions import RECORD, SWEPT, SweptVersion, Version, VersionStore, listed
 from ducklift.errors import CorruptObject
 from ducklift.failpoints import reach
 from ducklift.lake.hashed_file import file_sha256
@@ -98,7 +98,7 @@ def refuse_swept_meanwhile(lake: Store, version: Version, started_at: datetime) 
     """
     for table in version.derived_from:
         prefix = f"{SWEEPS}{table}/"
-        for item in reversed(list(lake.list(prefix))):
+        for item in reversed(listed(lake, prefix)):
             sweep = read_sweep(lake, TableName.parse(table), item.key.removeprefix(prefix).removesuffix(".json"))
             if sweep.completed_at is not None and sweep.completed_at < started_at:
                 break  # one is begun when all before it are complete

@@ -100,7 +100,7 @@ class VersionStore:
         """
         for table in version.derived_from:
             # Before the record: a sweep looks for versions under the keys that it finds here.
-            self.store.replace(derived_key(table, version.key), b"{}")
+            self.store.create(derived_key(table, version.key), b"{}")
         self.put(version)
         reach("assets.version_recorded")
         if still_good is not None:
@@ -134,13 +134,13 @@ class VersionStore:
             if move is None:
                 raise ValueMissing(key, (partition,))
             version = move.version
-        return self._found(key, partition, version)
+        return self.resolved(key, partition, version)
 
     def current(self, key: str, partition: str | None = None) -> str | None:
         """Return the id of the current version, or None when there is none, or a deletion sweep took it away."""
         move = self.pointer(key, partition)
         try:
-            return self._found(key, partition, move.version).version if move else None
+            return self.resolved(key, partition, move.version).version if move else None
         except ValueMissing:
             return None
 
@@ -150,8 +150,8 @@ class VersionStore:
         data = read_if_there(self.store, found)
         return _read(Version, data, self.store.url_of(found)) if data is not None else None
 
-    def _found(self, key: str, partition: str | None, version: str) -> Version:
-        """Return a version's record, or that of what a sweep left of it."""
+    def resolved(self, key: str, partition: str | None, version: str) -> Version:
+        """Return a version's record, or that of what a sweep left of it; raises `ValueMissing`, `ValueSwept`."""
         record = self.recorded(Origin(key=key, partition=partition, version=version))
         if record is not None:
             return record
@@ -160,7 +160,7 @@ class VersionStore:
             raise ValueMissing(key, (partition,), version)
         if swept.replaced_by is None:
             raise ValueSwept(key, partition, version, swept.table, swept.sweep_id)
-        return self._found(key, partition, swept.replaced_by)
+        return self.resolved(key, partition, swept.replaced_by)
 
     def swept(self, key: str, partition: str | None, version: str) -> SweptVersion | None:
         """Return what stands for a version that a deletion sweep took away, or None."""
@@ -292,12 +292,17 @@ class VersionStore:
         return sorted(each.key for each in self._listed(f"{partition_prefix(key, partition)}{MOVES}"))
 
     def _listed(self, prefix: str) -> list[StoredObject]:
-        try:
-            return list(self.store.list(prefix))
-        except LakeRefused as err:
-            if err.code != "NoSuchBucket":
-                raise
-            return []
+        return listed(self.store, prefix)
+
+
+def listed(store: Store, prefix: str) -> list[StoredObject]:
+    """Return the objects under a prefix, none where there is not even the bucket."""
+    try:
+        return list(store.list(prefix))
+    except LakeRefused as err:
+        if err.code != "NoSuchBucket":
+            raise
+        return []
 
 
 def read_if_there(store: Store, key: str) -> bytes | None:

@@ -28,6 +28,7 @@ from ducklift.orchestration.connections import airflow_settings
 
 REFERENCE = "ducklift_stored_value"
 FOLDER = "xcom"
+NOT_IN_REFERENCES = {"seconds", "metadata", "derived_from", "direct", "made_of"}
 
 
 class StoredXCom(BaseXCom):
@@ -50,7 +51,7 @@ class StoredXCom(BaseXCom):
         partition = (run_id or "none") if map_index in (None, -1) else f"{run_id}|{map_index}"
         manager = _manager()
         version = manager.store_reference(OutputContext(place, (partition,), run_id or ""), value)
-        return BaseXCom.serialize_value({REFERENCE: version.model_dump(mode="json", exclude={"seconds", "metadata"})})
+        return BaseXCom.serialize_value({REFERENCE: version.model_dump(mode="json", exclude=NOT_IN_REFERENCES)})
 
     @staticmethod
     def deserialize_value(result: Any) -> Any:

@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from ducklift.assets.errors import AssetMisnamed
+from ducklift.assets.errors import AssetMisnamed, ValueMissing, ValueSwept, ValueUnreadable
 from ducklift.assets.keys import ASSETS, asset_key, version_prefix
-from ducklift.assets.versions import CURRENT, RECORD
+from ducklift.assets.versions import CURRENT, RECORD, VersionStore
 from ducklift.errors import LakeRefused
 from ducklift.lake.store import Store
 from ducklift.web.views.places import chart_path
@@ -107,9 +107,13 @@ def _value(lake: Store, folder: str, partitions: int, versions: int) -> StoredVa
     try:
         move = orjson.loads(lake.read(f"{folder}/{CURRENT}") or b"")
         key, partition, version = asset_key(move["key"]), move.get("partition"), _version(move["version"])
-        record = orjson.loads(lake.read(f"{version_prefix(key, partition, version)}{RECORD}") or b"")
+        # A deletion sweep may have left another version in this one's place.
+        record = VersionStore(lake).resolved(key, partition, version).model_dump(mode="json")
         return StoredValue(_view(record, move, partitions, versions), frozenset(map(str, record.get("derived_from") or ())))
-    except (AssetMisnamed, *_DAMAGED):
+    except ValueSwept as err:
+        what = f"The stored value {shown(folder.removeprefix(ASSETS), NAME)} was deleted"
+        return Problem(what, f"A deletion sweep of {shown(err.table, NAME)} found gone records in it.", "Run what makes the asset again.")
+    except (AssetMisnamed, ValueMissing, ValueUnreadable, *_DAMAGED):
         fix = "Write the asset again, or roll back to another version: see `ducklift asset`."
         return Problem(f"The stored value {shown(folder.removeprefix(ASSETS), NAME)} cannot be read", "Its record is damaged or gone.", fix)
 
