@@ -11,6 +11,8 @@ from typing import Literal
 
 from markupsafe import Markup
 
+# Few columns would else be as wide as the page.
+FEWEST_SLOTS = 12
 Tone = Literal["ok", "warn", "bad", "info", "idle", "extra"]
 
 
@@ -65,11 +67,13 @@ def columns_chart(bars: Sequence[Bar], line: Sequence[float | None] = (), label:
     """Return columns over time and, on a scale of its own, a line above them; it stretches to the width it is given."""
     wide, height = 1_000.0, 168.0
     greatest = max((bar.value for bar in bars), default=0) or 1
-    step = wide / max(len(bars), 12)
+    step = wide / max(len(bars), FEWEST_SLOTS)
     gap = min(step * 0.25, 3.0)
     drawn = []
     for place, bar in enumerate(bars):
-        tall = max((height - 8) * bar.value / greatest, 10.0 if bar.tone in ("bad", "warn") else 1.0)
+        # What brought nothing is still to be seen where it is a load; a day on which nothing was written is not.
+        least = 10.0 if bar.tone in ("bad", "warn") else 0.0 if bar.tone == "info" else 1.0
+        tall = max((height - 8) * bar.value / greatest, least)
         drawn.append(
             Markup('<rect class="f-{}" x="{}" y="{}" width="{}" height="{}">{}</rect>').format(
                 bar.tone, _n(place * step), _n(height - tall), _n(max(step - gap, 0.5)), _n(tall), _title(bar.title)
@@ -90,9 +94,9 @@ def _line(values: Sequence[float | None], step: float, height: float) -> Markup:
     return Markup('<polyline class="trend" points="{}"/>').format(points)
 
 
-def stacked_bar(parts: Sequence[Part], label: str, class_: str = "timing") -> Markup:
-    """Return shares of a whole as stripes side by side; a share that is not nothing can be seen."""
-    total = sum(part.value for part in parts) or 1
+def stacked_bar(parts: Sequence[Part], label: str, class_: str = "timing", whole: float = 0.0) -> Markup:
+    """Return shares of a whole (their sum, or more) as stripes side by side; a share that is not nothing can be seen."""
+    total = max(sum(part.value for part in parts), whole) or 1
     left, drawn = 0.0, [Markup('<rect class="track" width="1000" height="14"/>')]
     for part in parts:
         wide = 1_000 * part.value / total

@@ -8,7 +8,7 @@ from datetime import datetime
 import orjson
 from markupsafe import Markup
 
-from ducklift.web.drawing import Bar, Part, columns_chart, sankey, share_bar, sparkline, stacked_bar
+from ducklift.web.drawing import FEWEST_SLOTS, Bar, Part, columns_chart, sankey, share_bar, sparkline, stacked_bar
 from ducklift.web.tones import FATE_TONES, LOAD_TONES, STEP_TONES
 from ducklift.web.views.lakes import DayRow
 from ducklift.web.views.loads import Flow, StepTime
@@ -31,19 +31,28 @@ def growth_chart(points: Sequence[GrowthPoint]) -> Markup:
 
 
 def on_time(points: Sequence[GrowthPoint], now: datetime) -> Markup:
-    """Return the freshness line: a stripe from each load to the next, in the tone of its being late in between; empty without a target."""
-    stripes: list[Part] = []
-    for place, point in enumerate(points):
-        if point.fresh_until is None:
-            continue
-        end = next((later.at for later in points[place + 1 :] if later.fresh_until is not None), now)
-        fresh_s = (min(point.fresh_until, end) - point.at).total_seconds()
-        late_s = (end - max(point.fresh_until, point.at)).total_seconds()
-        stripes += [Part(max(fresh_s, 0), "ok"), Part(max(late_s, 0), "bad", f"late for {span(late_s)}")]
-    if not stripes:
+    """Return the freshness line below the columns: how long the table was late from each load to the next; empty without a target."""
+    if all(point.fresh_until is None for point in points):
         return Markup("")
-    late = sum(stripe.tone == "bad" and stripe.value > 0 for stripe in stripes)
-    return stacked_bar(stripes, f"Freshness: late {late} times" if late else "Freshness: never late", "timing thin")
+    ends = [*(point.at for point in points[1:]), now]
+    stripes: list[Part] = []
+    lateness, fresh_until = 0, None
+    for point, end in zip(points, ends, strict=True):
+        # A failed load leaves the table as late as it was.
+        fresh_until = point.fresh_until or fresh_until
+        late = _late(point.at, end, fresh_until)
+        stripes += [Part(1 - late, "ok" if fresh_until else "idle"), Part(late, "bad", "late")]
+        lateness += late > 0
+    label = f"Freshness: late after {lateness} of {len(points)} loads" if lateness else "Freshness: never late"
+    return stacked_bar(stripes, label, "timing thin", FEWEST_SLOTS)
+
+
+def _late(start: datetime, end: datetime, fresh_until: datetime | None) -> float:
+    """Return the share of a span of time that lies after `fresh_until`."""
+    whole_s = (end - start).total_seconds()
+    if fresh_until is None or whole_s <= 0:
+        return 0.0
+    return min(max((end - fresh_until).total_seconds() / whole_s, 0.0), 1.0)
 
 
 def plot_data(points: Sequence[GrowthPoint]) -> str:

@@ -1,5 +1,7 @@
 // Rows over time, to be zoomed: drawn over the picture that the server made, which stays where scripts or uPlot are missing.
 const HEIGHT = 230;
+const day = new Intl.DateTimeFormat("en", { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hour12: false });
+const moment = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium", hour12: false });
 const plots = new Set();
 
 export function drawPlots(root) {
@@ -30,8 +32,6 @@ function draw(figure) {
   const most = Math.max(...loaded, 1);
   // A load that brought nothing because it failed is still to be seen.
   const heights = loaded.map((value, place) => (tones[place] === "bad" || tones[place] === "warn" ? Math.max(value, most * 0.06) : value));
-  // The first and the last column are shown whole.
-  const margin = 0.5 / at.length;
   const fills = tones.map((tone) => colours[tone]);
   const each = { unit: 3, values: () => fills };
   const number = new Intl.NumberFormat("en");
@@ -40,19 +40,20 @@ function draw(figure) {
   const options = {
     width: widthOf(figure), height: HEIGHT, cursor: { drag: { x: true, y: false } },
     scales: {
-      x: { time: true, range: (_, min, max) => [min - (max - min) * margin, max + (max - min) * margin] },
+      // Loads stand side by side: several streams of one run are a minute apart, and two runs a day. The first and the last are whole.
+      x: { time: false, range: (_, min, max) => [Math.max(min, 0) - 0.5, Math.min(max, at.length - 1) + 0.5] },
       rows: { range: (_, __, max) => [0, max || 1] }, total: { range: (_, __, max) => [0, (max || 1) * 1.05] },
     },
     axes: [
-      { ...axis, size: 44 },
+      { ...axis, size: 30, space: 96, grid: { show: false }, incrs: [1, 2, 5, 10, 20, 50, 100], values: (_, places) => places.map((place) => (Number.isInteger(place) && at[place] ? day.format(1000 * at[place]) : null)) },
       { ...axis, scale: "rows", size: 52, values: short },
       { ...axis, scale: "total", side: 1, size: 52, grid: { show: false }, values: short },
     ],
     series: [
-      { label: "when" },
+      { label: "when", value: (_, place) => (place === null || place === undefined ? "–" : moment.format(1000 * at[place])) },
       {
         label: "brought", scale: "rows", width: 0, points: { show: false },
-        paths: window.uPlot.paths.bars({ size: [0.7, 18, 2], disp: { fill: each, stroke: each } }),
+        paths: window.uPlot.paths.bars({ size: [0.75, 40, 1], disp: { fill: each, stroke: each } }),
         value: (_, __, ___, place) => (place === null || place === undefined ? "–" : `${number.format(loaded[place])} (${states[place]})`),
       },
       {
@@ -60,9 +61,9 @@ function draw(figure) {
         value: (_, value) => (value === null || value === undefined ? "–" : number.format(value)),
       },
     ],
-    hooks: { setScale: [(plot, scale) => { if (scale === "x") mark(figure, plot, at); }] },
+    hooks: { setScale: [(plot, scale) => { if (scale === "x") mark(figure, plot, at.length); }] },
   };
-  const data = [at, heights, rows];
+  const data = [at.map((_, place) => place), heights, rows];
   const holder = document.createElement("div");
   holder.className = "plot";
   const plot = new window.uPlot(options, data, holder);
@@ -72,9 +73,9 @@ function draw(figure) {
   new ResizeObserver(() => { if (figure.isConnected) plot.setSize({ width: widthOf(figure), height: HEIGHT }); }).observe(figure);
 }
 
-function mark(figure, plot, at) {
+function mark(figure, plot, loads) {
   const { min, max } = plot.scales.x;
-  if (min > at[0] || max < at[at.length - 1]) figure.dataset.zoomed = "";
+  if (min > 0 || max < loads - 1) figure.dataset.zoomed = "";
   else delete figure.dataset.zoomed;
 }
 
