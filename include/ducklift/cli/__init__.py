@@ -10,6 +10,7 @@ def main() -> None:
     """Run the command line; ends the process with the exit codes of `ducklift.errors`."""
     import atexit
     import gc
+    import os
     import sys
 
     from ducklift.cli.verbs import VERBS, application
@@ -18,5 +19,7 @@ def main() -> None:
     # again took a tenth of the CPU time of a run with nothing new.
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
+    # Nobody's plugin watches this program's models; to look for one, pydantic would read every installed distribution's entry points.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     asked = sys.argv[1:2]
     application(asked if asked and asked[0] in VERBS else VERBS)(prog_name="ducklift")

@@ -5,8 +5,7 @@ Kept in any case: every manifest, every commit record, every raw file that a reb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -15,7 +14,7 @@ from ducklift.lake.checkpoints import checkpoint_sequences, superseded_later
 from ducklift.lake.commits import CommitRecord, committed_tables, read_commits, superseded_loads
 from ducklift.lake.curated import read_current
 from ducklift.lake.layout import CURATED, PROBE, SLICES, checkpoint_prefix, curated_prefix, manifest_key
-from ducklift.lake.manifest import Manifest, read_manifest
+from ducklift.lake.manifest import Manifest, read_manifest, read_manifests
 from ducklift.lake.spool_place import SpoolPlace, read_package
 from ducklift.lake.store import Store, StoredObject
 from ducklift.lake.swept import swept_loads
@@ -24,7 +23,6 @@ from ducklift.specs import Spec, TableName
 GRACE = timedelta(hours=24)
 UNSENT_GRACE = timedelta(days=7)  # a complete package that no upload took: whoever repairs the upload may still want it
 KEPT_CHECKPOINTS = 2
-_READERS = 8
 
 Kind = Literal["orphan", "superseded", "expired", "unfinished", "spool", "loading", "slice", "checkpoint", "curated"]
 
@@ -83,17 +81,6 @@ class Seen:
 def is_manifest(key: str) -> bool:
     """Return whether a key under `raw/` is a manifest's."""
     return key.endswith(".json") and key.rpartition("/")[0].endswith("/_loads")
-
-
-def read_manifests(lake: Store, keys: Iterable[str]) -> dict[str, Manifest]:
-    """Return manifests by their keys, read several at a time; raises `ManifestUnreadable`, since what it names is then not known."""
-
-    def read(key: str) -> tuple[str, Manifest | None]:
-        data = lake.read(key)
-        return key, read_manifest(data, lake.url_of(key)) if data is not None else None
-
-    with ThreadPoolExecutor(_READERS) as pool:
-        return {key: manifest for key, manifest in pool.map(read, keys) if manifest is not None}
 
 
 def look(lake: Store, table: TableName | None) -> Seen:

@@ -15,9 +15,8 @@ from typing import NamedTuple
 import orjson
 
 from ducklift.lake.commits import RESET, CommitRecord, read_commit
-from ducklift.lake.gc import read_manifests
 from ducklift.lake.layout import commit_prefix, files_key, manifest_key, order_key
-from ducklift.lake.manifest import Manifest, RawFile
+from ducklift.lake.manifest import Manifest, RawFile, read_manifests
 from ducklift.lake.store import Store
 from ducklift.specs import TableName
 

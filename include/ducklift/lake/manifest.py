@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 from pydantic import Field, ValidationError
@@ -14,6 +15,10 @@ from ducklift.lake.layout import DEFAULT_LAYOUT
 from ducklift.source_files import FileFormat, Origin, ReadOptions
 from ducklift.specs import Spec, TableName, TableSpec
 
+if TYPE_CHECKING:
+    from ducklift.lake.store import Store
+
+_READERS = 8
 MANIFEST_VERSION = 2  # 1: without finished_at
 RETRIES_QUARANTINE_OF = "retries_quarantine_of"
 
@@ -150,6 +155,18 @@ def read_manifest(data: bytes, url: str) -> Manifest:
     except ValidationError as err:
         first = err.errors(include_url=False)[0]
         raise ManifestUnreadable(url, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from err
+
+
+def read_manifests(lake: Store, keys: Iterable[str]) -> dict[str, Manifest]:
+    """Return manifests by their keys, read several at a time; raises `ManifestUnreadable`, since what it names is then not known."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def read(key: str) -> tuple[str, Manifest | None]:
+        data = lake.read(key)
+        return key, read_manifest(data, lake.url_of(key)) if data is not None else None
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return {key: manifest for key, manifest in pool.map(read, keys) if manifest is not None}
 
 
 def manifest_schema() -> bytes:

@@ -10,10 +10,10 @@ from typing import Any
 from ducklift.errors import ConfigurationError, CorruptObject
 from ducklift.failpoints import reach
 from ducklift.lake.blanking import Blanker, rewritten
-from ducklift.lake.gc import is_manifest, read_manifests
+from ducklift.lake.gc import is_manifest
 from ducklift.lake.hashed_file import file_sha256
 from ducklift.lake.layout import swept_key
-from ducklift.lake.manifest import Manifest, RawFile
+from ducklift.lake.manifest import Manifest, RawFile, read_manifests
 from ducklift.lake.store import Store
 from ducklift.lake.swept import SweepRecord, as_swept
 from ducklift.specs import TableName

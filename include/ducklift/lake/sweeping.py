@@ -13,9 +13,9 @@ from pydantic import Field, ValidationError
 
 from ducklift.failpoints import reach
 from ducklift.lake.expiry import Expiry, note_expiry
-from ducklift.lake.gc import Item, Terms, is_manifest, read_manifests, spooled_files, under_way
+from ducklift.lake.gc import Item, Terms, is_manifest, spooled_files, under_way
 from ducklift.lake.layout import GC_RECORDS, manifest_key
-from ducklift.lake.manifest import compact_utc
+from ducklift.lake.manifest import compact_utc, read_manifests
 from ducklift.lake.spool_place import SpoolPlace
 from ducklift.lake.store import Store, Unfinished
 from ducklift.specs import Spec, TableName

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from ducklift.sources.base import Source
+if TYPE_CHECKING:
+    from ducklift.sources.base import Source
 
 SOURCE_TYPES: dict[str, str] = {
     "bucket_files": "ducklift.sources.bucket_files:BucketFilesSource",

@@ -26,8 +26,6 @@ def run_checks(warehouse: Warehouse, landing: Landing) -> tuple[str, ...]:
     Raises `CheckFailed` with all that failed, and `ConfigurationError` for a check that names what is not there. A load without rows has
     nothing to check but `min_rows`, `freshness` and what a query asks of a table that exists.
     """
-    if not landing.spec.checks:
-        return ()
     run = _Run(warehouse, landing, int(warehouse.value(f"SELECT count(*) FROM {STAGED}")))
     found = [(check.level, failure) for check in landing.spec.checks for failure in run.failures(check)]
     failures = [failure for level, failure in found if level == "fail"]

@@ -20,7 +20,6 @@ from ducklift.failpoints import reach
 from ducklift.lake.manifest import Manifest
 from ducklift.specs import TableSpec
 from ducklift.summary import RowCounts
-from ducklift.warehouse.checks import run_checks
 from ducklift.warehouse.children import PARENT_LINKS, Child, bring_in_children, make_children, take_in_children, unfold
 from ducklift.warehouse.columns import Column, existing_columns
 from ducklift.warehouse.connect import Warehouse, errors_named
@@ -170,7 +169,7 @@ def bring_in(
     else:
         cursor = _greatest_staged(warehouse, column)
         quarantined = set_aside(warehouse, manifest, intake.staged, loaded_at)
-        warnings = run_checks(warehouse, landing)
+        warnings = _checked(warehouse, landing)
         counts = apply(warehouse, landing, intake.staged.rows)
         bring_in_children(warehouse, landing, intake.children, counts)
         brought = Brought(replace(counts, rows_quarantined=quarantined), cursor, warnings=warnings)
@@ -179,11 +178,19 @@ def bring_in(
     return replace(brought, counts=replace(brought.counts, rows_extracted=manifest.rows), columns=columns)
 
 
+def _checked(warehouse: Warehouse, landing: Landing) -> tuple[str, ...]:
+    if not landing.spec.checks:
+        return ()
+    from ducklift.warehouse.checks import run_checks
+
+    return run_checks(warehouse, landing)
+
+
 def _nothing_brought(warehouse: Warehouse, intake: Intake, landing: Landing) -> Brought:
     """Set every row aside: what is wrong with a whole load must not decide what the table is, its key may not even have a type."""
     assert intake.staged is not None  # noqa: S101 — the caller has seen its rows
     quarantined = set_aside(warehouse, intake.manifest, intake.staged, landing.loaded_at)
-    warnings = run_checks(warehouse, landing)
+    warnings = _checked(warehouse, landing)
     return Brought(RowCounts(rows_extracted=intake.manifest.rows, rows_quarantined=quarantined), None, warnings=warnings)
 
 

@@ -29,9 +29,7 @@ from ducklift.warehouse.known_files import files_there, goes_by_files
 from ducklift.warehouse.lossy_types import refuse_lossy_types
 from ducklift.warehouse.quarantine import specification_of
 from ducklift.warehouse.read_copy import check_read_copy, refresh_read_copy
-from ducklift.warehouse.replay import replay
 from ducklift.warehouse.snapshots import snapshot_of
-from ducklift.warehouse.superseding import remove_superseded
 from ducklift.warehouse.system import prepare_system
 
 
@@ -53,6 +51,8 @@ def load_package(lake: Store, manifest: Manifest, manifest_bytes: bytes, spec: T
 def _in_step(warehouse: Warehouse, lake: Store, table: TableName, published: Snapshot | None) -> None:
     """Raise `WarehouseBehind` unless the warehouse holds the lake's last commit; one in memory begins empty and is brought up to it."""
     if warehouse.database == ":memory:" and published and not ledger.row_count(warehouse, table):
+        from ducklift.warehouse.replay import replay
+
         records = read_commits(lake, table)
         replay(warehouse, lake, records, superseded_loads(records))
     ledger.check_in_step(warehouse, table, published)
@@ -65,8 +65,7 @@ def load_into(warehouse: Warehouse, lake: Store, manifest: Manifest, manifest_by
     """
     started = time.monotonic()
     spec = specification_of(manifest, spec)
-    takes_over = manifest.supersedes or manifest.replaces_stream
-    remove = partial(remove_superseded, warehouse, lake, manifest, spec) if takes_over else None
+    remove = _removal(warehouse, lake, manifest, spec) if manifest.supersedes or manifest.replaces_stream else None
     sha256, url = sha256_of(manifest_bytes), lake.url_of(manifest_key(manifest.table, manifest.load_id))
     known = ledger.known_load(warehouse, manifest, sha256, url)
     if known is not None:
@@ -89,6 +88,12 @@ def load_into(warehouse: Warehouse, lake: Store, manifest: Manifest, manifest_by
             raise AssertionError("the second look always returns or raises")
 
         return until_committed(taken_in_and_committed)
+
+
+def _removal(warehouse: Warehouse, lake: Store, manifest: Manifest, spec: TableSpec) -> Callable[[], None]:
+    from ducklift.warehouse.superseding import remove_superseded
+
+    return partial(remove_superseded, warehouse, lake, manifest, spec)
 
 
 def _commit(
