@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ducklift.errors import ConfigurationError, DuckliftError
+from ducklift.errors import ConfigurationError, DuckliftError, WarehouseUnusable
 from ducklift.settings import Settings, load_settings
 
 SCHEME = "duckdb:///"
@@ -29,7 +30,12 @@ def copy_out(settings: Settings, stream: BinaryIO) -> None:
 
 
 def copy_in(settings: Settings, stream: BinaryIO) -> None:
-    """Put what the stream holds in the warehouse's place, in one step; nothing may have it open."""
+    """Put what the stream holds in the warehouse's place, in one step; nothing may have it open.
+
+    Raises `ConfigurationError` when that is no warehouse, and leaves the one that is there.
+    """
+    import duckdb
+
     from ducklift.warehouse.connect import open_warehouse
 
     file = warehouse_file(settings)
@@ -37,14 +43,17 @@ def copy_in(settings: Settings, stream: BinaryIO) -> None:
     scratch = file.with_name(f".{file.name}.restored")
     with scratch.open("wb") as target:
         shutil.copyfileobj(stream, target)
+    try:
+        duckdb.connect(str(scratch), read_only=True).close()
+    except duckdb.Error as err:
+        scratch.unlink()
+        raise ConfigurationError(f"What was to be restored is no warehouse that this DuckDB reads: {err}") from err
     if file.is_file():
-        with open_warehouse(settings, wait_s=LOADS_END_WITHIN_S):
-            file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
-            scratch.replace(file)
-    else:
-        scratch.replace(file)
-    with open_warehouse(settings) as warehouse:
-        warehouse.run("FORCE CHECKPOINT")
+        # What cannot be read any more is what a backup is for; what somebody holds open stays.
+        with suppress(WarehouseUnusable), open_warehouse(settings, wait_s=LOADS_END_WITHIN_S) as warehouse:
+            warehouse.run("FORCE CHECKPOINT")
+    file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
+    scratch.replace(file)
 
 
 def warehouse_file(settings: Settings) -> Path:
