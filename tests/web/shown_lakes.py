@@ -13,6 +13,7 @@ from ducklift.web.views.tables import TableView
 
 PATIENT = Patience(
     moment_s=0,
+    newer_s=60,
     state_kept_s=0,
     state_s=60,
     schedules_kept_s=0,

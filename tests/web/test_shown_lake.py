@@ -119,7 +119,7 @@ def test_a_survey_is_made_in_the_background_and_kept(installation, monkeypatch):
     view = lake.lake(LakeQuery())
     assert (view.survey.reading, view.garbage, view.prefixes) == (True, None, ())
     may_go_on.set()
-    lake._sources.survey._patience_s = 30
+    lake._sources.survey.patience_s = 30
     assert lake.lake(LakeQuery()).total.objects > 3
     assert lake.lake(LakeQuery(survey=True)).total.objects > 3
     assert made == [1]

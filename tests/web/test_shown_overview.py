@@ -304,9 +304,27 @@ def test_a_slow_lake_keeps_nobody_waiting_and_many_viewers_cost_one_read(install
     assert len(reads) == 1
 
     may_go_on.set()
-    patient = lake._sources.state
-    patient._patience_s = 30
+    lake._sources.state.patience_s = 30
     assert row(lake, NAME).rows == 1
+
+
+def test_nobody_waits_for_what_is_newer(installation, monkeypatch):
+    installation.land(sightings(1))
+    lake = PublishedLake(installation.settings, patience=Patience(moment_s=0, state_kept_s=0, state_s=60, newer_s=0.01))
+    assert row(lake, NAME).rows == 1
+    may_go_on, read_state = Event(), lake_state.read_state
+
+    def slow(*arguments: Any) -> Any:
+        assert may_go_on.wait(30)
+        return read_state(*arguments)
+
+    monkeypatch.setattr("ducklift.web.published_lake.read_state", slow)
+    changed_snapshot(installation, rows=77)
+
+    assert row(lake, NAME).rows == 1
+    may_go_on.set()
+    lake._sources.state.newer_s = 60
+    assert row(lake, NAME).rows == 77
 
 
 def test_a_lake_that_does_not_answer_is_a_problem_and_what_was_read_before_stays(installation, monkeypatch):

@@ -70,7 +70,7 @@ class CommitIndex:
             names = (found.key.removeprefix(prefix).removesuffix(".json") for found in self._lake.walk(prefix))
             return {load_id: int(place) for place, _, load_id in (name.partition("-") for name in names) if place.isdigit()}
 
-        return Refreshed(f"Listing the loads of {table}", read, kept_s=self._kept_s, patience_s=self._patience_s)
+        return Refreshed(f"Listing the loads of {table}", read, kept_s=self._kept_s, patience_s=self._patience_s, newer_s=0.0)
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,10 @@ _NO_STATE, _NO_SCHEDULES = LakeState(), dict[str, Schedule]()
 
 @dataclass(frozen=True)
 class Patience:
-    """How old what is shown may be, and how long a page waits for what is newer: the lake's state, schedules, single objects."""
+    """How old what is shown may be, and how long a page waits for it where there is nothing yet, or (`newer_s`) for what is newer."""
 
     moment_s: float = 2.0
+    newer_s: float = 0.05
     state_kept_s: float = 5.0
     state_s: float = 0.5
     schedules_kept_s: float = 30.0
@@ -60,22 +61,32 @@ class Sources:
         self.settings, self.patience = settings, patience
         self._rows: TableRows | None = None
         self.lake: Store = open_lake(settings)
+        newer_s = patience.newer_s
+        self.objects = Objects(self.lake, kept_s=patience.state_kept_s, patience_s=patience.objects_s)
+        self.index = CommitIndex(self.lake)
         self.state: Refreshed[LakeState] = Refreshed(
-            "Reading the lake", self._read, kept_s=patience.state_kept_s, patience_s=patience.state_s
+            "Reading the lake", self._read, kept_s=patience.state_kept_s, patience_s=patience.state_s, newer_s=newer_s
         )
         self.schedules: Refreshed[dict[str, Schedule]] = Refreshed(
             "Asking for the schedules",
             lambda _: dict(schedules()),
             kept_s=patience.schedules_kept_s,
             patience_s=patience.schedules_s,
+            newer_s=newer_s,
         )
-        self.objects = Objects(self.lake, kept_s=patience.state_kept_s, patience_s=patience.objects_s)
-        self.index = CommitIndex(self.lake)
         self.survey: Refreshed[Survey] = Refreshed(
-            "Listing the lake", lambda _: survey(self.lake, settings), kept_s=patience.survey_kept_s, patience_s=patience.survey_s
+            "Listing the lake",
+            lambda _: survey(self.lake, settings),
+            kept_s=patience.survey_kept_s,
+            patience_s=patience.survey_s,
+            newer_s=newer_s,
         )
         self.values: Refreshed[StoredValues] = Refreshed(
-            "Reading the stored values", lambda _: read_values(self.lake), kept_s=patience.values_kept_s, patience_s=patience.values_s
+            "Reading the stored values",
+            lambda _: read_values(self.lake),
+            kept_s=patience.values_kept_s,
+            patience_s=patience.values_s,
+            newer_s=newer_s,
         )
 
     def look(self) -> tuple[Read, TableRows, Problem | None]:

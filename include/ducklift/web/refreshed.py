@@ -37,12 +37,13 @@ class Held(Generic[T]):
 class Refreshed(Generic[T]):
     """Holds what `make` returns for `kept_s` seconds. `make` is given what it returned before, and runs in one thread at a time.
 
-    Who asks waits for a value that is too old or not there yet, but no longer than `patience_s`: then they get what there is. After a
-    failure, too, `kept_s` go by before the next try.
+    Who asks waits for a value that is not there yet no longer than `patience_s`, and for one in the place of one that is too old no longer
+    than `newer_s`: then they get what there is. After a failure, too, `kept_s` go by before the next try.
     """
 
-    def __init__(self, what: str, make: Callable[[T | None], T], *, kept_s: float, patience_s: float) -> None:
-        self.what, self._make, self._kept_s, self._patience_s = what, make, kept_s, patience_s
+    def __init__(self, what: str, make: Callable[[T | None], T], *, kept_s: float, patience_s: float, newer_s: float) -> None:
+        self.what, self._make, self._kept_s = what, make, kept_s
+        self.patience_s, self.newer_s = patience_s, newer_s
         self._changed = Condition()
         self._held: Held[T] = Held(None, None, making=False, failed=None)
         self._tried_s = float("-inf")
@@ -55,7 +56,8 @@ class Refreshed(Generic[T]):
                 self._held = Held(self._held.value, self._held.at, making=True, failed=self._held.failed)
                 Thread(target=self._run, args=(self._held.value,), name=f"ducklift: {self.what}", daemon=True).start()
             if self._held.making:
-                self._changed.wait_for(lambda: not self._held.making, self._patience_s)
+                patience_s = self.patience_s if self._held.value is None else self.newer_s
+                self._changed.wait_for(lambda: not self._held.making, patience_s)
             return self._held
 
     def _run(self, before: T | None) -> None:
