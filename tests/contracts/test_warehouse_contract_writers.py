@@ -52,20 +52,20 @@ def write_at_once(installations: Sequence[Installation], manifests: Sequence[Seq
 def test_three_processes_that_merge_the_same_new_keys_leave_each_key_once(shared_lake: Callable[[], Installation]):
     hosts = [shared_lake() for _ in range(3)]
     manifests = [
-        [host.put(host.pipeline(sightings(*range(30), count=writer)), day=10 * writer + day) for day in range(3)]
+        [host.put(host.pipeline(sightings(*range(30), count=writer)), day=10 * writer + day) for day in range(2)]
         for writer, host in enumerate(hosts)
     ]
     states = write_at_once(hosts, manifests)
 
-    assert states == [["loaded"] * 3] * 3
+    assert states == [["loaded"] * 2] * 3
     assert query(hosts[0], f"SELECT count(*), count(DISTINCT id) FROM {TABLE}") == [(30, 30)]
-    assert query(hosts[0], "SELECT count(*), count(DISTINCT sequence), max(sequence) FROM _ducklift.loads") == [(9, 9, 9)]
-    assert query(hosts[0], "SELECT sum(rows_inserted), sum(rows_extracted) FROM _ducklift.loads") == [(30, 270)]
+    assert query(hosts[0], "SELECT count(*), count(DISTINCT sequence), max(sequence) FROM _ducklift.loads") == [(6, 6, 6)]
+    assert query(hosts[0], "SELECT sum(rows_inserted), sum(rows_extracted) FROM _ducklift.loads") == [(30, 180)]
     lake = open_lake(hosts[0].settings)
     snapshot = read_snapshot(lake, TABLE)
     assert snapshot is not None
-    assert (snapshot.sequence, snapshot.rows) == (9, 30)
-    assert len(list(lake.list(commit_prefix(TABLE)))) == 9
+    assert (snapshot.sequence, snapshot.rows) == (6, 30)
+    assert len(list(lake.list(commit_prefix(TABLE)))) == 6
 
 
 def test_processes_that_write_different_tables_do_not_get_in_each_others_way(shared_lake, monkeypatch: pytest.MonkeyPatch):
