@@ -8,10 +8,20 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from installations import STREAM, TABLE, Installation, sightings, slice_run
+from installations import DAY, STREAM, TABLE, Installation, sightings, slice_run
 
 from ducklift.deletion_sweeps import sweep_keys
-from ducklift.errors import CheckFailed, FunctionFailed, LakeRefused, ReadCopyFailed, SourceThrottled, SpoolMissing
+from ducklift.errors import (
+    CheckFailed,
+    FunctionFailed,
+    LakeRefused,
+    LoadSuperseded,
+    ReadCopyFailed,
+    RetryOutdated,
+    SliceNotOver,
+    SourceThrottled,
+    SpoolMissing,
+)
 from ducklift.lake.attempts import (
     KEPT_LOADS,
     KEPT_TRIES,
@@ -113,6 +123,15 @@ def test_a_failure_that_cannot_be_noted_goes_up_as_it_is_and_says_so(installatio
     assert raised.value.__notes__ == [
         f"The failure could not be noted in the lake: LakeRefused: {LakeRefused('file:///lake', 'AccessDenied', 'Ask.')}"
     ]
+
+
+def test_what_is_not_over_yet_or_was_done_by_another_is_no_failure(installation):
+    lake = installation.lake
+    for error in (SliceNotOver("birds", DAY, DAY), LoadSuperseded(LOAD_ID, "another"), RetryOutdated(LOAD_ID, LOAD_ID, "done")):
+        with pytest.raises(type(error)), noting_failures(lake, Trying("load", TABLE, LOAD_ID, "nature", STREAM)):
+            raise error
+
+    assert installation.keys(ATTEMPTS) == []
 
 
 def test_no_secret_and_no_personal_value_gets_into_a_note(installation):

@@ -16,7 +16,16 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field, ValidationError
 
-from ducklift.errors import DuckliftError, LakeRefused, LakeUnavailable, ManifestUnreadable, Retryable, SliceNotOver
+from ducklift.errors import (
+    DuckliftError,
+    LakeRefused,
+    LakeUnavailable,
+    LoadSuperseded,
+    ManifestUnreadable,
+    Retryable,
+    RetryOutdated,
+    SliceNotOver,
+)
 from ducklift.failpoints import FailpointReached
 from ducklift.lake.layout import ATTEMPTS, attempts_key, attempts_prefix, slice_key
 from ducklift.lake.manifest import Slice
@@ -31,6 +40,7 @@ SWEPT_MESSAGE = "The message was taken out by a deletion sweep of the table."
 # Their messages may quote what stands in a record.
 QUOTING = ("FunctionFailed", "RecordUnwritable", "ContractBroken", "CheckFailed", "LoadFailed")
 PRIVATE_MESSAGE = "The message is not kept, since the table's values must not be shown. See the log of the task."
+NOT_NOTED = (SliceNotOver, LoadSuperseded, RetryOutdated, LakeRefused, LakeUnavailable, FailpointReached)
 DEFECT_MESSAGE = "This is none of Ducklift's own errors. See the log of the task, and please report it."
 STEPS = ("extract", "upload", "load")
 Step = Literal["extract", "upload", "load"]
@@ -89,12 +99,13 @@ class Trying:
 def noting_failures(lake: Store, trying: Trying) -> Iterator[None]:
     """Note in the lake when what is done here fails, and let the failure go on up as it is.
 
-    An interval that is not over is no failure. A lake that refuses or does not answer would not take the note either.
+    An interval that is not over is no failure, nor is what came too late, since another load has done it by then. A lake that refuses or
+    does not answer would not take the note either.
     """
     started = time.monotonic()
     try:
         yield
-    except (SliceNotOver, LakeRefused, LakeUnavailable, FailpointReached):
+    except NOT_NOTED:
         raise
     except Exception as err:
         _note(lake, trying, err, round(time.monotonic() - started, 3))
