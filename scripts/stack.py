@@ -113,6 +113,7 @@ RECIPES = {
     "admin_password": lambda: secrets.token_urlsafe(15),
     "database_password": token,
     "database_url": lambda: f"postgresql+psycopg://airflow:{kept('database_password')}@postgres:5432/airflow",
+    "ducklake_password": token,
     "broker_password": token,
     "broker_config": lambda: f"requirepass {kept('broker_password')}\nappendonly yes\ndir /data\nprotected-mode no\n",
     "broker_url": lambda: f"redis://:{kept('broker_password')}@broker:6379/0",

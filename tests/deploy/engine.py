@@ -41,6 +41,8 @@ IMAGES = {
     "valkey": "valkey/valkey:8.1",
     "seaweedfs": "chrislusf/seaweedfs:4.48",
     "airflow": "apache/airflow:3.3.2-python3.12",
+    "prometheus": "prom/prometheus:v3.5.0",
+    "statsd-exporter": "prom/statsd-exporter:v0.28.0",
 }
 TRIXIE = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main\n"
 ENGINE_UP_WITHIN_S = 60.0
@@ -236,6 +238,12 @@ def build_standins(engine: Engine) -> None:
     shutil.copy(PROJECT / "requirements.txt", context)
     for program in ("uv", "weed"):
         shutil.copy(Path(sys.executable).with_name(program), context)
+    shutil.copy(Path(__file__).with_name("statsd_exposition.py"), context)
+    # The program alone: the package wants to be set up on a system that runs services.
+    download_debs(CACHE / "prometheus", "prometheus")
+    unpacked = engine.folder / "prometheus"
+    subprocess.run(["dpkg-deb", "-x", str(next((CACHE / "prometheus").glob("*.deb"))), str(unpacked)], check=True)
+    shutil.copy(unpacked / "usr" / "bin" / "prometheus", context)
     ca = next(filter(os.path.isfile, (os.environ.get("SSL_CERT_FILE", ""), CA_BUNDLE)), os.devnull)
     for stage, image in IMAGES.items():
         engine.run("buildx", "build", "--quiet", "--secret", f"id=ca_bundle,src={ca}", "--target", stage, "--tag", image, str(context))

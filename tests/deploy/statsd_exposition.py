@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """A stand-in for statsd_exporter, which no package index here has: what Prometheus would be served for the lines that Airflow sent.
 
 It does what the exporter's README says of the parts that deploy/observability/statsd-exporter.yml uses: tags in InfluxDB's way become

@@ -188,4 +188,6 @@ def test_it_goes_down_without_an_orphan_and_its_volumes_stay(loaded):
     assert loaded.engine.run("ps", "--all", "--quiet", "--filter", label) == ""
     assert loaded.engine.run("network", "ls", "--quiet", "--filter", label) == ""
     volumes = set(loaded.engine.run("volume", "ls", "--format", "{{.Name}}", "--filter", label).split())
-    assert volumes == {f"{loaded.name}_{name}" for name in ("database", "lake", "warehouse", "logs", "auth", "sandbox", "broker")}
+    assert volumes == {
+        f"{loaded.name}_{name}" for name in ("database", "lake", "warehouse", "logs", "auth", "sandbox", "broker", "metrics", "grafana")
+    }

@@ -67,6 +67,8 @@ def stack_connections(secrets: Mapping[str, str], environment: Mapping[str, str]
     What a stack does not run itself is left alone: a bucket elsewhere and Reddit's own API have the connections that somebody made.
     """
     connections: dict[str, dict[str, Any]] = {"ducklift_warehouse": {"conn_type": "duckdb", "description": NOTE}}
+    if environment.get("DUCKLIFT_WAREHOUSE_URL", "").startswith("ducklake:postgresql://ducklake@postgres"):
+        connections["ducklift_warehouse"]["password"] = secrets["ducklake_password"]
     if endpoint := environment.get("STACK_S3_ENDPOINT"):
         credentials = json.loads(secrets["s3_identities"])["identities"][0]["credentials"][0]
         connections["ducklift_lake"] = {
