@@ -2,7 +2,7 @@
 
 A version of a table that has the key's columns is written anew without the rows of swept records, under an id of the same time. Of any
 other value nobody can tell what it holds: it goes, when what it was made of held a swept record or is not known, and what stands in its
-place names the sweep. See docs/decisions/0006-swept-values.md.
+place names the sweep. See docs/decisions/0008-swept-values.md.
 """
 
 from __future__ import annotations
