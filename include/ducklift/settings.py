@@ -52,7 +52,8 @@ class Settings:
     """Where things are, and what DuckDB may use (empty: as the machine allows).
 
     `origins` tells for each field which variable or default it came from. `on_secret` is told each secret that is found by a name of the
-    user's own or derived on the way (a token), so that a log can mask it.
+    user's own or derived on the way (a token), so that a log can mask it. `opened` holds the stores that the steps of one call share, by
+    their URLs; None where each step opens its own.
     """
 
     project: Path
@@ -68,6 +69,7 @@ class Settings:
     origins: Mapping[str, str]
     connections: ConnectionLookup = field(default=no_connections, repr=False, compare=False)
     on_secret: Callable[[str], None] = field(default=tell_nobody, repr=False, compare=False)
+    opened: dict[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def home(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
 from gcsfs.retry import HttpError
-from store_contract import raised, settings_for
+from store_contract import new_name, raised, settings_for
 
 from ducklift.errors import ConfigurationError, CredentialsMissing, LakeRefused, LakeUnavailable, MissingExtra
 from ducklift.lake import credentials
@@ -114,3 +115,12 @@ def test_a_key_file_of_googles_that_is_not_there_is_named(tmp_path: Path):
     settings = settings_for(tmp_path, "gs://bucket", GOOGLE_APPLICATION_CREDENTIALS="/nowhere/key.json")
 
     assert "/nowhere/key.json" in str(raised(ConfigurationError, settings))
+
+
+def test_the_steps_of_one_call_share_a_store_and_those_of_others_open_their_own(tmp_path: Path):
+    alone = settings_for(tmp_path, f"memory://{new_name()}")
+    shared = dataclasses.replace(alone, opened={})
+
+    assert open_lake(shared) is open_lake(shared)
+    assert open_lake(dataclasses.replace(shared, lake_url=f"{alone.lake_url}/spool")) is not open_lake(shared)
+    assert open_lake(alone) is not open_lake(alone)

@@ -26,7 +26,11 @@ def open_lake(settings: Settings) -> Store:
 
     Raises `ConfigurationError` when the URL is not one that Ducklift knows, or carries keys; `MissingExtra` when its package is missing.
     """
-    return _opened(settings, settings.lake_url, "DUCKLIFT_LAKE_URL")
+    url, shared = settings.lake_url, {} if settings.opened is None else settings.opened
+    if url not in shared:
+        shared[url] = _opened(settings, url, "DUCKLIFT_LAKE_URL")
+    store: Store = shared[url]
+    return store
 
 
 def open_place(settings: Settings, url: str, access: Access) -> Store:
