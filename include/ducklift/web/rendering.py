@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # What each of the three commands of an empty lake does.
 COMMAND_NOTES = (
-    "Start the stand-ins: a local bucket and a local Reddit",
-    "Extract posts, upload them, load them",
+    "Write a pipeline of your own, with a function that yields a hundred records",
+    "Extract them, upload them, load them",
     "See what is there, here or in a terminal",
 )
 ORIGINS = {"check": "by its check", "schedule": "by its schedule", "observed": "as observed", "none": "by nothing"}

@@ -8,7 +8,7 @@ from datetime import datetime
 from ducklift.web.views.queries import OverviewQuery, Pages
 from ducklift.web.views.states import Freshness, LoadState, Problem, Read, TableState
 
-COMMANDS = ("ducklift sandbox start", "ducklift run reddit", "ducklift status")
+COMMANDS = ("ducklift init hello --source python", "ducklift run hello", "ducklift status")
 
 
 @dataclass(frozen=True, slots=True)
