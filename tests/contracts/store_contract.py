@@ -100,6 +100,15 @@ class StoreContract:
         assert lake.size(key) == size
         assert sha256(tmp_path / "back" / "file") == sha256(local)
 
+    def test_a_file_that_is_shared_again_under_the_same_name_is_whole_and_the_objects_stay_as_they_were(self, lake: Store, tmp_path: Path):
+        lake.replace("raw/first", FIRST)
+        lake.replace("raw/second", SECOND)
+        lake.share_file("raw/first", tmp_path / "shared" / "file")
+        lake.share_file("raw/second", tmp_path / "shared" / "file")
+
+        assert (tmp_path / "shared" / "file").read_bytes() == SECOND
+        assert (lake.read("raw/first"), lake.read("raw/second")) == (FIRST, SECOND)
+
     def test_a_file_that_was_cut_by_an_earlier_try_is_put_again(self, lake: Store, tmp_path: Path):
         key, local = self.spooled(tmp_path, 5000)
         lake.replace(key, local.read_bytes()[:1000])

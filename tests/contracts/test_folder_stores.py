@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 from sftp_server import PASSWORD, USER, SftpPlace
 from store_contract import StoreContract, new_name, raised, settings_for, with_environment
 
-from ducklift.errors import ConfigurationError, CredentialsMissing, LakeRefused, LakeUnavailable
+from ducklift.errors import ConfigurationError, CorruptObject, CredentialsMissing, LakeRefused, LakeUnavailable
 from ducklift.lake.filesystem import ensure_lake, open_lake
+from ducklift.lake.store import Store
 from ducklift.settings import Connection, Settings
 
 
@@ -35,6 +37,25 @@ class TestFolder(StoreContract):
         ensure_lake(open_lake(settings_for(tmp_path / "project", "file://my/lake")))
 
         assert (tmp_path / "project" / "my" / "lake" / "_ducklift" / "lake.json").is_file()
+
+    def test_a_file_is_shared_without_a_copy_and_an_absent_one_is_named(self, lake: Store, tmp_path: Path):
+        lake.replace("raw/file", b"content")
+        lake.share_file("raw/file", tmp_path / "shared")
+
+        assert (tmp_path / "shared").samefile(lake.path("raw/file"))
+        with pytest.raises(CorruptObject, match="raw/absent"):
+            lake.share_file("raw/absent", tmp_path / "shared")
+
+    def test_a_file_is_copied_where_it_cannot_be_linked(self, lake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        def refused(*_: object) -> None:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+        lake.replace("raw/file", b"content")
+        monkeypatch.setattr(Path, "hardlink_to", refused)
+        lake.share_file("raw/file", tmp_path / "shared")
+
+        assert (tmp_path / "shared").read_bytes() == b"content"
+        assert not (tmp_path / "shared").samefile(lake.path("raw/file"))
 
 
 class TestSftp(StoreContract):

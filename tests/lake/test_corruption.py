@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from installations import STREAM, Installation, sighting, sightings, slice_run
 from ducklift.errors import CorruptObject, DuckliftError, ManifestConflict, ManifestUnreadable, SpoolMissing
 from ducklift.lake.manifest import MANIFEST_VERSION, sha256_of
 from ducklift.pipeline import Pipeline, extract, load, upload
+from ducklift.warehouse import loading
+from ducklift.warehouse.intake import take_in
 
 
 @pytest.fixture
@@ -45,6 +48,24 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "other records": lambda _: gzip.compress(json.dumps(sighting(7)).encode()),
     "unpacked": gzip.decompress,
 }
+
+
+def test_a_raw_file_that_is_written_to_while_it_is_loaded_is_refused(
+    landed: tuple[Installation, Pipeline, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation, pipeline, url = landed
+    raw = Path(installation.lake.path(raw_key(installation)))
+    before, whole = installation.state(), raw.read_bytes()
+
+    def take_in_late(*given: Any) -> Any:
+        raw.write_bytes(whole)
+        return take_in(*given)
+
+    monkeypatch.setattr(loading, "take_in", take_in_late)
+    with pytest.raises(CorruptObject, match="changed while it was loaded"):
+        load(url, installation.settings, pipeline)
+
+    assert installation.state() == before
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -38,6 +38,15 @@ class LocalStore(Store):
             finally:
                 temporary.unlink(missing_ok=True)
 
+    def share_file(self, key: str, local: Path) -> None:
+        """Link an object to a local name; it is copied where that is on another disk, or links are not to be had."""
+        local.parent.mkdir(parents=True, exist_ok=True)
+        local.unlink(missing_ok=True)  # a copy over an earlier link would be written into the object
+        try:
+            local.hardlink_to(Path(self.path(key)).resolve())
+        except OSError:
+            self.get_file(key, local)
+
     def get_file(self, key: str, local: Path) -> None:
         """Copy an object to a local file; the caller compares its hash."""
         local.parent.mkdir(parents=True, exist_ok=True)

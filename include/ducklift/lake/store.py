@@ -166,6 +166,10 @@ class Store:
             except FileNotFoundError:
                 raise CorruptObject(self.url_of(key), "an object", "none") from None
 
+    def share_file(self, key: str, local: Path) -> None:
+        """Give an object a local name, only to be read: a copy of it, or where the store is a folder of this disk the object itself."""
+        self.get_file(key, local)
+
     @contextmanager
     def opened(self, key: str) -> Iterator[BinaryIO]:
         """Open an object to read parts of it; nothing is read ahead. Raises `FileNotFoundError` for an absent one."""

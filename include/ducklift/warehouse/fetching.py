@@ -7,8 +7,9 @@ the wanted rows and columns are read. Everything is compared with the manifest f
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ _OBJECT = re.compile(rb"^[ \t]*\{(?![ \t]*\})", re.MULTILINE)
 class Fetched:
     """A load's manifest as it landed, and with the files that have rows to read; these are on this machine.
 
-    `left_out` rows are in the table already. `followed` is the commit up to which that was looked up, where it was.
+    `left_out` rows are in the table already. `followed` is the commit up to which that was looked up, where it was. `changed_ns` tells of
+    raw files when each was last changed, as it was when their verification began: one may be the lake's own file, under another name.
     """
 
     landed: Manifest
@@ -51,6 +53,13 @@ class Fetched:
     files: list[Path]
     left_out: int = 0
     followed: int | None = None
+    changed_ns: Mapping[Path, int] = field(default_factory=dict)
+
+    def refuse_changed(self) -> None:
+        """Raise `CorruptObject` when a raw file was written to after it was verified; to be asked once its rows are read."""
+        for local, changed_ns in self.changed_ns.items():
+            if local.stat().st_mtime_ns != changed_ns:
+                raise CorruptObject(local.name, "a raw file that nobody changes", "one that was changed while it was loaded")
 
 
 def fetch(lake: Store, manifest: Manifest, spec: TableSpec, folder: Path, settings: Settings, there: LoadedFiles | None = None) -> Fetched:
@@ -60,9 +69,9 @@ def fetch(lake: Store, manifest: Manifest, spec: TableSpec, folder: Path, settin
     when a file in place is another one by now, and `SourceFileRefused` when it cannot be read.
     """
     if not any(file.origin for file in manifest.files):
-        files = _raw_files(lake, manifest, folder)
+        changed_ns = _raw_files(lake, manifest, folder)
         reach("load.downloaded")
-        return Fetched(manifest, manifest, files)
+        return Fetched(manifest, manifest, list(changed_ns), changed_ns=changed_ns)
     known = {file.key for file in there.among(manifest.files)} if there is not None else set()
     wanted = [file for file in manifest.files if file.key not in known]
     fetcher = _Fetcher(lake, manifest, needed_fields(spec), folder, settings)
@@ -84,33 +93,39 @@ def needed_fields(spec: TableSpec) -> frozenset[str] | None:
     return frozenset([*named, *([spec.deleted_column] if spec.deleted_column else [])])
 
 
-def _raw_files(lake: Store, manifest: Manifest, folder: Path) -> list[Path]:
-    """Bring a load's raw files here, or those that a deletion sweep put in their place: as many records each, in the same order."""
+def _raw_files(lake: Store, manifest: Manifest, folder: Path) -> dict[Path, int]:
+    """Bring a load's raw files here, or those that a deletion sweep put in their place: as many records each, in the same order.
+
+    Returns when each was last changed, in nanoseconds.
+    """
     try:
-        return [_downloaded(lake, manifest, index, file, folder) for index, file in enumerate(manifest.files)]
+        return dict(_verified(lake, manifest, index, file, folder, lake.share_file) for index, file in enumerate(manifest.files))
     except CorruptObject as err:
         missing = not isinstance(err, RawExpired) and err.found == "none"
         swept = as_swept(lake, manifest) if missing else None
         if swept is None:
             raise
-        return [_downloaded(lake, swept, index, file, folder) for index, file in enumerate(swept.files)]
+        return dict(_verified(lake, swept, index, file, folder, lake.share_file) for index, file in enumerate(swept.files))
 
 
-def _downloaded(lake: Store, manifest: Manifest, index: int, file: RawFile, folder: Path) -> Path:
+def _verified(
+    lake: Store, manifest: Manifest, index: int, file: RawFile, folder: Path, get: Callable[[str, Path], None]
+) -> tuple[Path, int]:
+    """Bring a file here by `get`, compare it with the manifest, and return it with the time of its last change before that."""
     # Layouts may give two files of one load the same last name.
     local = folder / f"{index:05d}" / file.key.rpartition("/")[2]
     try:
-        lake.get_file(file.key, local)
+        get(file.key, local)
     except CorruptObject as err:
         refuse_expired(lake, manifest.table, manifest.load_id, err.url)
         raise
-    size = local.stat().st_size
-    if size != file.size_bytes:
-        raise CorruptObject(lake.url_of(file.key), f"{file.size_bytes} bytes", f"{size} bytes")
+    stat = local.stat()
+    if stat.st_size != file.size_bytes:
+        raise CorruptObject(lake.url_of(file.key), f"{file.size_bytes} bytes", f"{stat.st_size} bytes")
     found = file_sha256(local)
     if found != file.sha256:
         raise CorruptObject(lake.url_of(file.key), f"sha256 {file.sha256}", f"sha256 {found}")
-    return local
+    return local, stat.st_mtime_ns
 
 
 class _Fetcher:
@@ -141,7 +156,7 @@ class _Fetcher:
             if not file.rows:
                 return None
         else:
-            local = _downloaded(self._lake, self._manifest, index, file, self._folder)
+            local, _ = _verified(self._lake, self._manifest, index, file, self._folder, self._lake.get_file)
         return file, self._alike(local, file, file_format)
 
     def _place(self, origin: Origin) -> Store:

@@ -120,6 +120,7 @@ def _commit(
             raise WriteConflict(warehouse.database, f"another load of {manifest.table} was committed since its files were looked up")
         brought = bring_in(warehouse, intake, loaded_at, watermarks.highest_loaded(warehouse, manifest), remove)
         brought = brought.with_left_out(fetched.left_out)
+        fetched.refuse_changed()
         refuse_lossy_types(warehouse, manifest.table)
         ledger.check_accounting(manifest.load_id, brought.counts)
         reach("load.applied")

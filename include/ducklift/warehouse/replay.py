@@ -65,6 +65,7 @@ def _load_again(warehouse: Warehouse, lake: Store, record: CommitRecord, followe
                     highest = watermarks.highest_loaded(warehouse, manifest)
                     intake = take_in(warehouse, manifest, spec, fetched.files, highest, patience < 0, max(patience, 0))
                     brought = bring_in(warehouse, intake, record.loaded_at, highest).with_left_out(fetched.left_out)
+                    fetched.refuse_changed()
                     ledger.check_accounting(record.load_id, brought.counts)
                     _end(warehouse, record)
                 return
