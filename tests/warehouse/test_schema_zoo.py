@@ -530,6 +530,17 @@ def test_a_bad_value_in_csv_or_parquet_is_quarantined_with_its_line(ground: Grou
     assert (line, reason, json.loads(record)) == (2, "column x: not a bigint: many", {"x": "many", "y": "b"})
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["of the length that is told", "of a length that nobody told"])
+def test_a_long_record_of_csv_is_loaded(ground: Ground, told: bool) -> None:
+    trial = ground.table()
+    longest = 5_000_000
+    data = b'n,x\n1,a\n2,"' + longest * b"b" + b'"\n'
+
+    trial.load_bytes(data, 2, format="csv", longest=len(data) if told else 0)
+
+    assert trial.rows("n, length(x)") == [(1, 1), (2, longest)]
+
+
 @pytest.mark.parametrize("names", [("x", "y"), ("file_row_number", "filename")])
 def test_a_bad_value_in_a_later_parquet_file_is_quarantined_with_its_own_line(ground: Ground, names: tuple[str, str]) -> None:
     trial = ground.table(columns=[{"name": names[0], "type": "bigint"}])

@@ -75,14 +75,14 @@ class Trial:
         told = {"value_kinds": kinds.known} if self.ground.tells_kinds else {}
         return self.load_bytes(data, len(records), number, fields=fields, **told, **facts)
 
-    def load_bytes(self, data: bytes, rows: int, number: int | None = None, **facts: Any) -> LoadSummary:
-        """Load a file of these bytes."""
+    def load_bytes(self, data: bytes, rows: int, number: int | None = None, longest: int | None = None, **facts: Any) -> LoadSummary:
+        """Load a file of these bytes; `longest` is the bound on a record's length that its manifest tells, the true one when absent."""
         load_id = self._load_id(number)
         key = f"raw/d/{self.spec.name.table}/{load_id}.{sha256_of(data)[:12]}.{facts.get('format', 'jsonl')}"
         local = Path(self.ground.lake.path(key))
         local.parent.mkdir(parents=True, exist_ok=True)
         local.write_bytes(data)
-        longest = max(map(len, data.splitlines() or [b""]))
+        longest = max(map(len, data.splitlines() or [b""])) if longest is None else longest
         file = RawFile(key=key, size_bytes=len(data), sha256=sha256_of(data), rows=rows, longest_record_bytes=longest)
         return self.load_files([file] if rows else [], load_id, **facts)
 

@@ -20,6 +20,8 @@ from ducklift.warehouse.connect import Warehouse
 from ducklift.warehouse.identifiers import quote_identifier, quote_literal
 
 _SMALLEST_OBJECT_LIMIT = 16 * 2**20  # DuckDB's own default, in bytes
+_SMALLEST_LINE_LIMIT = 2 * 2**20  # the same for CSV; each thread's buffers grow with it
+_GREATEST_LINE_LIMIT = 64 * 2**20
 _FILE = "__ducklift_file"
 _NUMBER = "file_row_number"  # as DuckDB calls the place of a row in a Parquet file, from 0
 
@@ -210,18 +212,20 @@ def _json_of(name: str, type_: str) -> str:
 class CsvReader(_TableReader):
     """CSV with a header; every value is text until it is converted, unless its type is known."""
 
+    longest_record_bytes: int = _SMALLEST_LINE_LIMIT
     texts_only = True
 
     def slower(self) -> Reader | None:
-        """Return the reader that relies on nothing that is told of the values."""
-        return replace(self, kinds={}) if self.kinds else None
+        """Return the reader that relies on nothing that is told of the records."""
+        patient = replace(self, kinds={}, longest_record_bytes=max(self.longest_record_bytes, _GREATEST_LINE_LIMIT))
+        return patient if patient != self else None
 
     def _source(self, types: Mapping[str, str] | None = None) -> str:
         listed = ", ".join(f"{quote_literal(field)}: {quote_literal(type_)}" for field, type_ in (types or {}).items())
+        options = "header = true, all_varchar = true, union_by_name = true" + (f", types = {{{listed}}}" if listed else "")
         return (
-            f"read_csv({self._listed()}, header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"', nullstr = '', "
-            f"allow_quoted_nulls = false, union_by_name = true, max_line_size = {64 * 2**20}, filename = {quote_literal(_FILE)}"
-            + (f", types = {{{listed}}})" if listed else ")")
+            f"read_csv({self._listed()}, {options}, delim = ',', quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false, "
+            f"max_line_size = {self.longest_record_bytes}, filename = {quote_literal(_FILE)})"
         )
 
 
@@ -286,11 +290,13 @@ def reader_for(manifest: Manifest, files: Sequence[Path], whole_records: bool) -
     if not names:
         return None
     kind = kind_of(manifest.format)
+    longest = 1024 + max(file.longest_record_bytes for file in manifest.files)
     if kind == "csv":
-        return CsvReader(names, kinds=manifest.value_kinds) if manifest.read is None else TextParquetReader(names)
+        reader = CsvReader(names, max(longest, _SMALLEST_LINE_LIMIT), kinds=manifest.value_kinds)
+        return reader if manifest.read is None else TextParquetReader(names)
     if kind == "parquet":
         # A column of the reader's own name would stand in the way of its numbers.
         known = manifest.read is None and manifest.fields and _NUMBER not in map(str.lower, manifest.fields)
         return ParquetReader(names, rows=tuple(file.rows for file in manifest.files) if known else ())
-    longest = max([_SMALLEST_OBJECT_LIMIT, *(file.longest_record_bytes + 1024 for file in manifest.files)])
-    return JsonReader(names, longest, "records" if whole_records else "fields", kinds=manifest.value_kinds)
+    mode: Literal["fields", "records"] = "records" if whole_records else "fields"
+    return JsonReader(names, max(longest, _SMALLEST_OBJECT_LIMIT), mode, kinds=manifest.value_kinds)
