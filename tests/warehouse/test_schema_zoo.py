@@ -530,6 +530,14 @@ def test_a_bad_value_in_csv_or_parquet_is_quarantined_with_its_line(ground: Grou
     assert (line, reason, json.loads(record)) == (2, "column x: not a bigint: many", {"x": "many", "y": "b"})
 
 
+def test_an_empty_list_that_becomes_no_list_is_an_update(ground: Ground) -> None:
+    trial = ground.table(disposition="merge", primary_key=["n"], columns=[{"name": "x", "type": "bigint[]"}])
+
+    told = [trial.load([{"n": 1, "x": value}]) for value in ([], None, None, [None])]
+
+    assert [(each.rows_updated, each.rows_unchanged) for each in told] == [(0, 0), (1, 0), (0, 1), (1, 0)]
+
+
 @pytest.mark.parametrize("told", [True, False], ids=["of the length that is told", "of a length that nobody told"])
 def test_a_long_record_of_csv_is_loaded(ground: Ground, told: bool) -> None:
     trial = ground.table()

@@ -9,7 +9,7 @@ from ducklift.cursors import Cursor
 from ducklift.specs import TableSpec
 from ducklift.warehouse.columns import Column, conversion
 from ducklift.warehouse.connect import Warehouse
-from ducklift.warehouse.evolution import Plan
+from ducklift.warehouse.evolution import PLAIN_NESTED, Plan
 from ducklift.warehouse.identifiers import quote_identifier, quote_literal, quote_table
 from ducklift.warehouse.staging import STAGED
 
@@ -48,6 +48,18 @@ class Landing:
     def same_data(self) -> str:
         """Return the SQL that is true when `t` and `s` agree in all columns but lineage."""
         return " AND ".join(f"t.{name} IS NOT DISTINCT FROM s.{name}" for name in self.plan.data_columns)
+
+    @property
+    def data_hash(self) -> str:
+        """Return the SQL of 64 bits by which two versions of a row are told apart in all columns but lineage.
+
+        A join of these holds on to a number where one of the columns would hold on to whole rows.
+        """
+        # DuckDB gives an empty list the hash of NULL; as JSON the two differ.
+        is_nested = {
+            quote_identifier(name): type_.endswith("]") or type_.startswith(PLAIN_NESTED) for name, type_ in self.plan.types().items()
+        }
+        return f"hash({', '.join(f'to_json({name})' if is_nested[name] else name for name in self.plan.data_columns)})"
 
     @property
     def cursor(self) -> str:

@@ -12,6 +12,8 @@ from ducklift.warehouse.identifiers import quote_identifier, quote_literal
 from ducklift.warehouse.landing import Landing, changed, cursor_column, insert_staged, remove_duplicates
 from ducklift.warehouse.staging import STAGED
 
+_HASH = "__ducklift_hash"
+
 
 def merge(warehouse: Warehouse, landing: Landing) -> RowCounts:
     """Bring the staged rows into the table and count what became of each."""
@@ -52,9 +54,10 @@ def _fates(warehouse: Warehouse, landing: Landing) -> dict[str, int]:
             SELECT s._position, CASE
                 WHEN t._load_id IS NULL THEN 'insert'
                 WHEN {landing.order("t")} > {landing.order("s")} AND {stays} THEN 'older'
-                WHEN {landing.same_data} THEN 'same'
+                WHEN t.{_HASH} = s.{_HASH} THEN 'same'
                 ELSE 'update' END AS fate
-            FROM {STAGED} AS s LEFT JOIN {landing.target} AS t ON {landing.same_key}
+            FROM (SELECT *, {landing.data_hash} AS {_HASH} FROM {STAGED}) AS s
+            LEFT JOIN (SELECT *, {landing.data_hash} AS {_HASH} FROM {landing.target}) AS t ON {landing.same_key}
         """)
     return dict(warehouse.rows("SELECT fate, count(*) FROM temp.fates GROUP BY fate"))
 
