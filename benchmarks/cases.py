@@ -2,109 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
 import orjson
 
-from benchmarks import dumps, rest_pages
+from benchmarks import by_hand, dumps, rest_pages
+from benchmarks.landed import land, load_landed, settings_in
 from benchmarks.rows import COLUMNS, dicts, write
 from ducklift.lake.commits import publish_snapshot
-from ducklift.lake.filesystem import ensure_lake, open_lake
-from ducklift.lake.layout import manifest_key
-from ducklift.lake.manifest import Manifest, RawFile, Slice
+from ducklift.lake.filesystem import open_lake
 from ducklift.pipeline import Run, load_pipeline, run_pipeline
 from ducklift.sandbox.s3 import S3Server
-from ducklift.settings import Settings, load_settings
-from ducklift.specs import ColumnSpec, TableName, TableSpec
+from ducklift.settings import Settings
+from ducklift.specs import TableName
 from ducklift.warehouse.connect import open_warehouse
-from ducklift.warehouse.loading import load_package
 from ducklift.warehouse.snapshots import snapshot_of
 
 Side = Callable[[Path, int], None]
 ALONE = "took-alone"  # the file in which a side tells the CPU seconds and MB of the one process that it is about
 Check = Callable[[Path, int], None]
-_TYPED = ", ".join(f"'{name}': '{type_}'" for name, type_ in COLUMNS.items())
-_READING = {
-    "jsonl": f"read_json('FILE', format = 'newline_delimited', columns = {{{_TYPED}}})",
-    "csv": f"read_csv('FILE', header = true, columns = {{{_TYPED}}})",
-    "parquet": "read_parquet('FILE')",
-}
-
-# What Ducklift's own writer notes of such rows, by format.
-_OF_TYPE = {"BIGINT": "integer", "VARCHAR": "text", "DOUBLE": "float", "BOOLEAN": "boolean", "TIMESTAMP WITH TIME ZONE": "zoned_timestamp"}
-_KINDS = {
-    "jsonl": {name: (_OF_TYPE[type_],) for name, type_ in COLUMNS.items()},
-    "csv": {name: (_OF_TYPE[type_],) for name, type_ in COLUMNS.items() if type_ in ("BIGINT", "DOUBLE", "BOOLEAN")},
-}
-
-
-def _settings(folder: Path) -> Settings:
-    chosen = {name: value for name, value in os.environ.items() if name.startswith(("DUCKLIFT_", "AWS_"))}
-    if "DUCKLIFT_LAKE_URL" in chosen:
-        chosen["DUCKLIFT_LAKE_URL"] += f"/{folder.name}"  # a lake for each side
-    return load_settings(environment=chosen, project=folder)
-
-
-def _hand(folder: Path) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(str(folder / "hand.duckdb"))
-    connection.execute("SET TimeZone = 'UTC'")
-    if limit := os.environ.get("DUCKLIFT_MEMORY_LIMIT"):
-        connection.execute(f"SET memory_limit = '{limit}'")
-    return connection
-
-
-def land(folder: Path, file: Path, kind: str, rows: int, disposition: str, load_id: str) -> None:
-    """Put a file into the lake with a manifest, as an upload would have (not measured)."""
-    lake = open_lake(_settings(folder))
-    ensure_lake(lake)
-    with file.open("rb") as source:
-        sha256 = hashlib.file_digest(source, "sha256").hexdigest()
-    size = file.stat().st_size
-    key = f"raw/bench/rows/{load_id}.{sha256[:12]}.{kind}"
-    lake.put_file(file, key, size, sha256)
-    now = datetime.now(UTC)
-    spec = TableSpec(
-        name=TableName.parse("bench.rows"),
-        disposition=disposition,  # type: ignore[arg-type]
-        primary_key=("id",) if disposition == "merge" else (),
-        columns=tuple(ColumnSpec(name=name, type=type_) for name, type_ in COLUMNS.items()),
-    )
-    manifest = Manifest(
-        load_id=load_id,
-        pipeline="bench",
-        stream="rows",
-        spec=spec,
-        slice=Slice(load_id=load_id, pipeline="bench", stream="rows", start=now, end=now),
-        format=kind,  # type: ignore[arg-type]
-        files=(RawFile(key=key, size_bytes=size, sha256=sha256, rows=rows, longest_record_bytes=2_000),),
-        rows=rows,
-        size_bytes=size,
-        fields=tuple(COLUMNS),
-        value_kinds=_KINDS.get(kind.partition(".")[0], {}),
-        extracted_at=now,
-        extractor="benchmark",
-    )
-    lake.create(manifest_key(spec.name, load_id), manifest.to_bytes())
-
-
-def load_landed(folder: Path, load_id: str, rows: int) -> None:
-    """Load what `land` put, verification included."""
-    settings = _settings(folder)
-    lake = open_lake(settings)
-    data = lake.read(manifest_key(TableName.parse("bench.rows"), load_id))
-    assert data is not None
-    manifest = Manifest.model_validate_json(data)
-    summary = load_package(lake, manifest, data, manifest.spec, settings)
-    assert summary.rows_inserted + summary.rows_updated == rows, summary
 
 
 def file_to_table(kind: str) -> tuple[Check, Side, Side]:
@@ -114,13 +36,11 @@ def file_to_table(kind: str) -> tuple[Check, Side, Side]:
         land(folder, write(folder.parent / f"{rows}.{kind}", rows, kind), kind, rows, "append", "load-1")
 
     def ours(folder: Path, rows: int) -> None:
-        load_landed(folder, "load-1", rows)
+        _alone(folder, f"from benchmarks.landed import load_landed; load_landed({str(folder)!r}, 'load-1', {rows})")
 
     def floor(folder: Path, rows: int) -> None:
-        reading = _READING[kind.partition(".")[0]].replace("FILE", str(folder.parent / f"{rows}.{kind}"))
-        connection = _hand(folder)
-        connection.execute(f"CREATE TABLE rows AS SELECT * FROM {reading}")
-        connection.close()
+        file = str(folder.parent / f"{rows}.{kind}")
+        _alone(folder, f"from benchmarks.by_hand import file_to_table; file_to_table({str(folder)!r}, {file!r})")
 
     return prepare, ours, floor
 
@@ -128,31 +48,22 @@ def file_to_table(kind: str) -> tuple[Check, Side, Side]:
 def merge() -> tuple[Check, Side, Side]:
     """Return the case of a batch merged into a table ten times its size, half of it updates."""
 
+    def batch_of(folder: Path, rows: int) -> Path:
+        return write(folder.parent / f"{rows}-half.parquet", rows, "parquet", first=rows * 10 - rows // 2, version=1)
+
     def prepare(folder: Path, rows: int) -> None:
         base = write(folder.parent / f"{rows * 10}.parquet", rows * 10, "parquet")
-        batch = write(folder.parent / f"{rows}-half.parquet", rows, "parquet", first=rows * 10 - rows // 2, version=1)
         land(folder, base, "parquet", rows * 10, "merge", "load-1")
         load_landed(folder, "load-1", rows * 10)
-        land(folder, batch, "parquet", rows, "merge", "load-2")
-        connection = _hand(folder)
-        connection.execute(f"CREATE TABLE rows AS SELECT *, 'load-1' AS load_id FROM read_parquet('{base}')")
-        connection.close()
+        land(folder, batch_of(folder, rows), "parquet", rows, "merge", "load-2")
+        by_hand.file_to_table(str(folder), str(base))
 
     def ours(folder: Path, rows: int) -> None:
-        load_landed(folder, "load-2", rows)
+        _alone(folder, f"from benchmarks.landed import load_landed; load_landed({str(folder)!r}, 'load-2', {rows})")
 
     def floor(folder: Path, rows: int) -> None:
-        batch = folder.parent / f"{rows}-half.parquet"
-        connection = _hand(folder)
-        connection.execute("BEGIN")
-        connection.execute(
-            f"CREATE TEMP TABLE batch AS SELECT *, 'load-2' AS load_id FROM read_parquet('{batch}') "
-            "QUALIFY row_number() OVER (PARTITION BY id ORDER BY created DESC) = 1"
-        )
-        connection.execute("DELETE FROM rows USING batch WHERE rows.id = batch.id")
-        connection.execute("INSERT INTO rows BY NAME SELECT * FROM batch")
-        connection.execute("COMMIT")
-        connection.close()
+        batch = str(batch_of(folder, rows))
+        _alone(folder, f"from benchmarks.by_hand import merge; merge({str(folder)!r}, {batch!r})")
 
     return prepare, ours, floor
 
@@ -177,7 +88,7 @@ def _register_rows() -> None:
 
 def _run(folder: Path, rows: int, target: str = "warehouse") -> None:
     _register_rows()
-    settings = _settings(folder)
+    settings = settings_in(folder)
     _write_pipeline(settings, rows, target)
     summary = run_pipeline(load_pipeline("bench", settings), Run.now(), settings)
     assert summary.state in ("loaded", "empty"), summary
@@ -201,8 +112,8 @@ def dicts_to_table() -> tuple[Check, Side, Side]:
         with raw.open("wb") as target:
             for batch in dicts(rows):
                 target.write(b"\n".join(map(orjson.dumps, batch)) + b"\n")
-        typed = _TYPED.replace("'created': 'TIMESTAMP WITH TIME ZONE'", "'created': 'BIGINT'")
-        connection = _hand(folder)
+        typed = by_hand.TYPED.replace("'created': 'TIMESTAMP WITH TIME ZONE'", "'created': 'BIGINT'")
+        connection = by_hand.connected(str(folder))
         connection.execute(
             "CREATE TABLE rows AS SELECT * REPLACE (to_timestamp(created) AS created) "
             f"FROM read_json('{raw}', format = 'newline_delimited', columns = {{{typed}}})"
@@ -217,7 +128,7 @@ def nothing_new() -> tuple[Check, Side, Side]:
 
     def prepare(folder: Path, rows: int) -> None:
         _run(folder, rows)
-        _write_pipeline(_settings(folder), 0, "warehouse")
+        _write_pipeline(settings_in(folder), 0, "warehouse")
 
     def ours(folder: Path, rows: int) -> None:
         del rows
@@ -235,15 +146,20 @@ def nothing_new() -> tuple[Check, Side, Side]:
 
 def _become(folder: Path, code: str) -> None:
     """Run code in a process of its own, and tell what that took alone."""
-    settings = _settings(folder)
+    settings = settings_in(folder)
     chosen = {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), *sys.path])),
         "DUCKLIFT_LAKE_URL": settings.lake_url,
         "DUCKLIFT_WAREHOUSE_URL": settings.warehouse_url,
         "DUCKLIFT_SPOOL": settings.spool,
         "DUCKLIFT_PIPELINES": str(settings.pipelines),
     }
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=folder, env={**os.environ, **chosen}, stdout=subprocess.DEVNULL)
+    _alone(folder, code, **chosen)
+
+
+def _alone(folder: Path, code: str, **environment: str) -> None:
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), *sys.path]))
+    environment = {**os.environ, "PYTHONPATH": path, **environment}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     (folder / ALONE).write_text(f"{usage.ru_utime + usage.ru_stime} {usage.ru_maxrss / 1024}")
 
@@ -254,7 +170,7 @@ def nothing_new_in_a_long_history() -> tuple[Check, Side, Side]:
 
     def prepare(folder: Path, rows: int) -> None:
         prepared(folder, rows)
-        settings, table = _settings(folder), TableName.parse("bench.rows")
+        settings, table = settings_in(folder), TableName.parse("bench.rows")
         with open_warehouse(settings) as warehouse:
             warehouse.run(
                 "INSERT INTO _ducklift.loads SELECT loads.* REPLACE (i AS sequence, load_id || '-' || i AS load_id) "
