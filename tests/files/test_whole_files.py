@@ -15,7 +15,7 @@ from buckets import Bucket, moments
 from installations import slice_run
 
 from ducklift.errors import FilesTaken, SourceFileChanged, SourceFileRefused
-from ducklift.lake.store import Store
+from ducklift.lake.folder import LocalStore
 from ducklift.pipeline import extract, upload
 from ducklift.resets import reset_pipeline
 from ducklift.warehouse.rebuild import verify
@@ -107,7 +107,7 @@ def test_parquet_in_place_is_read_by_the_cursors_range_and_never_copied(bucket: 
     trips(bucket, "t.parquet", 0, 20_000)
     until = {"cursor": "at", "end": "1970-01-01T01:30:00"}
     first = bucket.load(bucket.pipeline("*.parquet", IN_PLACE, incremental=until, **TRIPS))
-    monkeypatch.setattr(Store, "get_file", None)
+    monkeypatch.setattr(LocalStore, "get_file", None)
     rest = bucket.load(bucket.pipeline("*.parquet", IN_PLACE, incremental={"cursor": "at"}, **TRIPS), day=1)
     none = bucket.load(bucket.pipeline("*.parquet", IN_PLACE, incremental={"cursor": "at"}, **TRIPS), day=2)
 
@@ -153,13 +153,13 @@ def test_a_file_in_place_that_was_changed_is_refused_by_name_by_the_load_and_by_
 
 def test_a_file_that_changes_while_it_is_copied_is_refused(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket.put("a.csv", SALES)
-    copy = Store.get_file
+    copy = LocalStore.get_file
 
-    def changing(store: Store, key: str, local: Path) -> None:
+    def changing(store: LocalStore, key: str, local: Path) -> None:
         copy(store, key, local)
         bucket.put("a.csv", SALES.replace("1.50", "1.75"))
 
-    monkeypatch.setattr(Store, "get_file", changing)
+    monkeypatch.setattr(LocalStore, "get_file", changing)
     with pytest.raises(SourceFileChanged, match=r"a\.csv was changed"):
         bucket.land(bucket.pipeline("a.csv"))
     assert bucket.installation.keys("raw/") == []
@@ -296,7 +296,7 @@ def test_a_column_that_path_and_records_both_tell_is_refused_and_not_overwritten
 def test_files_older_than_the_watermark_are_not_opened_where_that_is_promised(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     trips(bucket, "old.parquet", 0, 10)
     after = {"cursor": "at", "initial": "2100-01-01"}
-    monkeypatch.setattr(Store, "opened", None)
+    monkeypatch.setattr(LocalStore, "opened", None)
 
     summary = bucket.load(bucket.pipeline("*.parquet", {"in_place": True, "written_after_rows": True}, incremental=after, **TRIPS))
 
