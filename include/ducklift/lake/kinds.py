@@ -61,22 +61,23 @@ class FieldKinds:
                 self._unknown = True
                 return True
             kinds = self._kinds.setdefault(name, set())
-            for kind in set(map(type, column)):
-                suspicious |= self._note_type(kinds, kind, column)
+            types = set(map(type, column))
+            for kind in types:
+                values = column if len(types) == 1 else [value for value in column if type(value) is kind]
+                suspicious |= self._note_type(kinds, kind, values)
         return suspicious
 
     @staticmethod
-    def _note_type(kinds: set[str], kind: type, column: Sequence[Any]) -> bool:
-        """Note the values of one Python type in a column; subclasses are types of their own, whose text may be anything."""
+    def _note_type(kinds: set[str], kind: type, values: Sequence[Any]) -> bool:
+        """Note a column's values of one Python type; subclasses are types of their own, whose text may be anything."""
         if kind is str:
             if TEXT not in kinds:
-                kinds |= _text_kinds(column)
+                kinds |= _text_kinds(values)
         elif kind is int:
-            numbers = [value for value in column if type(value) is int]
-            kinds.add(_integer_kind(min(numbers), max(numbers)))
+            kinds.add(_integer_kind(min(values), max(values)))
         elif kind is float:
             kinds.add(FLOAT)
-            return not isfinite(sum(value for value in column if type(value) is float))
+            return not isfinite(sum(values))
         elif kind is bool:
             kinds.add(BOOLEAN)
         elif kind is not _NONE:
@@ -93,8 +94,11 @@ def kinds_of_arrow(types: dict[str, str]) -> dict[str, tuple[str, ...]]:
 def _columns(records: Sequence[Record]) -> Iterator[tuple[Any, Sequence[Any]]]:
     """Yield the fields with their values, of records with the same fields together."""
     alike: dict[tuple[Any, ...], list[Record]] = {}
-    for names, record in zip(map(tuple, records), records, strict=True):
-        alike.setdefault(names, []).append(record)
+    if len(shapes := set(map(tuple, records))) == 1:
+        alike[shapes.pop()] = list(records)
+    else:
+        for names, record in zip(map(tuple, records), records, strict=True):
+            alike.setdefault(names, []).append(record)
     for names, group in alike.items():
         yield from zip(names, zip(*map(dict.values, group), strict=True), strict=True)
 
@@ -105,9 +109,8 @@ def _integer_kind(least: int, greatest: int) -> str:
     return LONG_INTEGER if least >= -(2**63) and greatest < 2**63 else OTHER
 
 
-def _text_kinds(column: Sequence[Any]) -> set[str]:
+def _text_kinds(texts: Sequence[str]) -> set[str]:
     """Return which kinds of dates and times all texts of a column are, or that there are other texts among them."""
-    texts = [value for value in column if type(value) is str]
     if not texts[0][:1].isdigit():
         return {TEXT}
     lines = "\n".join(texts) + "\n"
