@@ -34,7 +34,7 @@ def test_a_load_in_a_folder_starts_without_what_it_does_not_use(tmp_path):
     listing = f"{imports}; from ducklift.settings import load_settings; {lake}; print(*sys.modules, sep='\\n')"
     started = subprocess.run([sys.executable, "-c", listing, tmp_path.as_uri()], capture_output=True, text=True, check=True)
 
-    assert set(started.stdout.split()).isdisjoint((NOT_USED | set(HEAVY)) - {"pydantic", "yaml"})
+    assert set(started.stdout.split()).isdisjoint({*NOT_USED, *HEAVY} - {"pydantic", "yaml"})
 
 
 def test_help_lists_the_verbs_and_the_exit_codes(ducklift):
