@@ -193,6 +193,7 @@ def _write_table(columns: Sequence[Column], rows: Iterable[Row]) -> None:
 def _write_csv(columns: Sequence[Column], rows: Iterable[Row]) -> None:
     output = _Output()
     output.write(",".join(_csv_field(column.name) for column in columns) + "\n")
+    sys.stdout.flush()
     for row in rows:
         output.write(",".join(map(_csv_field, row)) + "\n")
 
