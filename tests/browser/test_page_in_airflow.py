@@ -155,5 +155,10 @@ def test_the_tab_of_a_dag_shows_its_tables(standing, chromium):
     log_in(page, standing)
 
     page.goto(f"{standing.url}/dags/reddit/plugin/lake-of-dag", timeout=SOON_MS)
+    # Without scripts the tab does not look again by itself, and a busy machine may take long for the first reading.
+    for _ in range(20):
+        if lake_of(page).locator("th", has_text="reddit.posts").count():
+            break
+        page.reload(timeout=SOON_MS)
 
     expect(lake_of(page).locator("th", has_text="reddit.posts")).to_be_visible(timeout=SOON_MS)

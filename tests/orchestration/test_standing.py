@@ -77,12 +77,19 @@ def wait_for_green(api: AirflowApi, run_type: str, run_id: str | None = None) ->
         time.sleep(0.5)
 
 
+def newest_load_on_the_page(page: httpx.Client) -> str:
+    deadline = time.monotonic() + GREEN_WITHIN_S
+    while not (found := re.findall(r"loads/([0-9TZ]+-[0-9a-f]{8})\b", (shown := page.get("tables/reddit.posts")).text)):
+        assert time.monotonic() < deadline, shown.text
+        time.sleep(0.5)
+    return found[0]
+
+
 def do_a_load_again_on_the_page(url: str, api: AirflowApi) -> None:
     """Find the newest load of a table on the Lake page, have its slice extracted again, and wait until that run is green."""
     headers = {"Authorization": f"Bearer {api.token}", "Origin": url, "X-Ducklift-Action": "1"}
     with httpx.Client(base_url=f"{url}/ducklift/", headers=headers, timeout=60, trust_env=False) as page:
-        shown = page.get("tables/reddit.posts").text
-        load_id = re.findall(r"loads/([0-9TZ]+-[0-9a-f]{8})\b", shown)[0]
+        load_id = newest_load_on_the_page(page)
         answer = page.post("actions/reextract", json={"table": "reddit.posts", "load_id": load_id})
         assert answer.status_code == 202, answer.text
     wait_for_green(api, "manual", answer.json()["run_id"])

@@ -43,7 +43,7 @@ class Patience:
     moment_s: float = 2.0
     newer_s: float = 0.05
     state_kept_s: float = 5.0
-    state_s: float = 0.5
+    state_s: float = 5.0
     schedules_kept_s: float = 30.0
     schedules_s: float = 0.3
     objects_s: float = 0.8
