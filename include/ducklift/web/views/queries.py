@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
@@ -18,13 +19,13 @@ SORTS: tuple[str, ...] = get_args(Sort)
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class Query(ABC):
     """Base of all queries: `of` takes what is known from hostile parameters, `text` gives back what is not a default."""
 
     @classmethod
+    @abstractmethod
     def of(cls, values: Mapping[str, str]) -> Self:
         """Return the query that an address's parameters ask for; what makes no sense is as if it were absent."""
-        raise NotImplementedError
 
     def text(self) -> str:
         """Return the query string, without its question mark; defaults are left out, so that it is empty for the plain page."""
