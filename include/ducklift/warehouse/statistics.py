@@ -13,7 +13,7 @@ from ducklift.warehouse.identifiers import quote_identifier, quote_table
 
 SAMPLE_ROWS = 50
 # Whichever is the least bounds the rows that statistics look at; a table with no more rows is looked at whole.
-_MOST_ROWS, _MOST_CELLS, _MOST_SAMPLED_BYTES = 200_000, 4_000_000, 64 * 2**20
+_MOST_ROWS, _MOST_CELLS, _MOST_SAMPLED_BYTES = 100_000, 4_000_000, 64 * 2**20
 _FEWEST_ROWS = 4_096
 _DESCRIBED_COLUMNS, _LISTED_COLUMNS = 500, 2_000
 _LONGEST_CELL, _LONGEST_BOUND, _LONG_TEXT = 200, 60, 200
