@@ -7,7 +7,6 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ducklift.sandbox import keeper
+from ducklift.sandbox.s3 import free_port
 
 USER = "keeper"
 
@@ -67,7 +67,7 @@ def running_postgres() -> Iterator[PostgresServer]:
         place = ["-D", str(root / "data")]
         how = ["-U", USER, "--auth=scram-sha-256", f"--pwfile={root / 'password'}", "-E", "UTF8", "--no-sync"]
         subprocess.run([*as_nobody, str(home / "bin" / "initdb"), *place, *how], **options, check=True)
-        port = _free_port()
+        port = free_port(0)
         command = [*as_nobody, str(home / "bin" / "postgres"), *place, "-h", "127.0.0.1", "-p", str(port), "-k", str(root), "-F"]
         kept = [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), *command]
         with subprocess.Popen(kept, **options, stdin=subprocess.PIPE, start_new_session=True) as process:
@@ -83,13 +83,6 @@ def running_postgres() -> Iterator[PostgresServer]:
                 process.wait(30)
     finally:
         shutil.rmtree(root, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _programs(root: Path) -> Path:

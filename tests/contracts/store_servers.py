@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ducklift.sandbox.s3 import free_port
 from npm_packages import installed
 
 HOST = "127.0.0.1"
@@ -21,12 +21,6 @@ S3_KEY, S3_SECRET = "an-access-key", "a-secret-access-key"
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 ANSWERS_WITHIN_S = 40.0
 AZURITE_LOCK = Path(__file__).with_name("azurite")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -62,7 +56,7 @@ def seaweedfs(folder: Path, key: str, secret: str) -> Iterator[str]:
     """Run SeaweedFS with one key pair and yield its S3 endpoint's URL."""
     identity = f'{{"name":"t","credentials":[{{"accessKey":"{key}","secretKey":"{secret}"}}],"actions":["Admin","Read","Write","List"]}}'
     (folder / "identities.json").write_text(f'{{"identities":[{identity}]}}')
-    ports = {f"{part}.{kind}": free_port() for part in ("master", "volume", "filer", "s3") for kind in ("port", "port.grpc")}
+    ports = {f"{part}.{kind}": free_port(0) for part in ("master", "volume", "filer", "s3") for kind in ("port", "port.grpc")}
     url = f"http://{HOST}:{ports['s3.port']}"
     options = [f"-{name}={port}" for name, port in ports.items()]
     options += [f"-ip={HOST}", f"-ip.bind={HOST}", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.config=identities.json"]
@@ -76,7 +70,7 @@ def seaweedfs(folder: Path, key: str, secret: str) -> Iterator[str]:
 @contextmanager
 def azurite(folder: Path) -> Iterator[str]:
     """Run Azurite and yield the URL of its one account."""
-    port = free_port()
+    port = free_port(0)
     command = [
         "node",
         str(installed(AZURITE_LOCK, "azurite/dist/src/blob/main.js")),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import uuid
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +39,26 @@ def stand_on(sandbox: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DUCKLIFT_SPOOL", str(folder / "spool"))
     monkeypatch.setenv("DUCKLIFT_PIPELINES", str(folder / "pipelines"))
     (folder / "pipelines").mkdir(exist_ok=True)
+
+
+def run_by_airflow(folder: Path, requests: Sequence[Mapping[str, Any]], dag: str = "reddit", **environment: str) -> dict[str, Any]:
+    """Have Airflow itself run a DAG of this repository, once for each request, in an Airflow home of its own below `folder`.
+
+    Returns `runs`, and the `log` of all of them; a request without a `logical_date` is a manual run. See run_dag.py for the rest of both.
+    """
+    places = {"AIRFLOW_HOME": str(folder / "home"), "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parents[2] / "dags")}
+    finished = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("run_dag.py")), str(folder / "told.json"), dag],
+        input=json.dumps([{"logical_date": None, **request} for request in requests]),
+        cwd=folder,
+        env={**os.environ, **places, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    return {**json.loads((folder / "told.json").read_text("utf-8")), "log": finished.stdout + finished.stderr}
 
 
 def build_in(pipelines: Path, *subreddits: str, target: str = "warehouse", **arguments: Any) -> DAG:

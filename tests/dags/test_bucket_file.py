@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from dags_on_sandbox import dag_run, stand_on
+from dags_on_sandbox import dag_run, run_by_airflow, stand_on
 
 from ducklift.orchestration.dag import pipeline_dag
 from ducklift.sandbox import Sandbox
@@ -107,22 +103,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("bucket_file")
     with pytest.MonkeyPatch.context() as monkeypatch, Sandbox(folder / "sandbox") as sandbox:
         stand_on(sandbox, folder, monkeypatch)
-        monkeypatch.setenv("AIRFLOW_HOME", str(folder / "home"))
-        monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(Path(__file__).parents[2] / "dags"))
         shutil.copy(PIPELINES / "bucket_file.yaml", folder / "pipelines")
         filled = {"path": "samples/*.parquet", "table": "quotes", "disposition": "merge", "primary_key": "date"}
-        finished = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("run_dag.py")), str(folder / "told.json"), "bucket_file"],
-            input=json.dumps([{"logical_date": None, "form": form} for form in ({}, {}, filled)]),
-            cwd=folder,
-            env=dict(os.environ),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
-        assert finished.returncode == 0, finished.stderr[-4000:]
-        yield json.loads((folder / "told.json").read_text("utf-8"))
+        yield run_by_airflow(folder, [{"form": form} for form in ({}, {}, filled)], "bucket_file")
 
 
 @pytest.mark.airflow

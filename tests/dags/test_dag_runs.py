@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-from dags_on_sandbox import YAML, stand_on
+from dags_on_sandbox import YAML, run_by_airflow, stand_on
 
 from ducklift.settings import load_settings
 from ducklift.warehouse import open_warehouse
@@ -27,28 +23,14 @@ def told(sandbox, tmp_path_factory) -> Any:
     folder = tmp_path_factory.mktemp("airflow")
     with pytest.MonkeyPatch.context() as monkeypatch:
         stand_on(sandbox, folder, monkeypatch)
-        monkeypatch.setenv("AIRFLOW_HOME", str(folder / "home"))
-        monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(Path(__file__).parents[2] / "dags"))
         (folder / "pipelines" / "reddit.yaml").write_text(YAML.format(subreddits=", ".join(SUBREDDITS), target="warehouse"), "utf-8")
         requests = [
             {"logical_date": "2026-01-05T00:00:00+00:00", "form": WITHOUT_THE_PRIVATE_ONE},
-            {"logical_date": None, "form": WITHOUT_THE_PRIVATE_ONE},
-            {"logical_date": None, "form": {}},
-            {"logical_date": None, "form": {"subreddits": ["python"], "listing": "top", "time_filter": "all", "limit": 5}},
+            {"form": WITHOUT_THE_PRIVATE_ONE},
+            {"form": {}},
+            {"form": {"subreddits": ["python"], "listing": "top", "time_filter": "all", "limit": 5}},
         ]
-        finished = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("run_dag.py")), str(folder / "told.json")],
-            input=json.dumps(requests),
-            cwd=folder,
-            env=dict(os.environ),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
-        assert finished.returncode == 0, finished.stderr[-4000:]
-        outcome = json.loads((folder / "told.json").read_text("utf-8"))
-        return {**outcome, "log": finished.stdout + finished.stderr, "settings": load_settings()}
+        return {**run_by_airflow(folder, requests), "settings": load_settings()}
 
 
 def states(run: dict[str, Any]) -> dict[str, list[str]]:

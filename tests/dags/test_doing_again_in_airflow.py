@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-from dags_on_sandbox import YAML, stand_on
+from dags_on_sandbox import YAML, run_by_airflow, stand_on
 
 from ducklift.lake.spool_place import PackageName
 from ducklift.pipeline import Run, extract, load, load_pipeline, upload
@@ -29,8 +24,6 @@ def told(sandbox, tmp_path_factory) -> Any:
     folder = tmp_path_factory.mktemp("airflow")
     with pytest.MonkeyPatch.context() as monkeypatch:
         stand_on(sandbox, folder, monkeypatch)
-        monkeypatch.setenv("AIRFLOW_HOME", str(folder / "home"))
-        monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(Path(__file__).parents[2] / "dags"))
         file = folder / "pipelines" / "reddit.yaml"
         right = YAML.format(subreddits="python, selfhosted", target="warehouse") + "contract: quarantine\n"
         file.write_text(right + WRONG_TYPE, "utf-8")
@@ -42,21 +35,10 @@ def told(sandbox, tmp_path_factory) -> Any:
         upload(packages[1], settings)
         file.write_text(right, "utf-8")
         asked = [("load", pending), ("quarantine", quarantined), ("reextract", pending), ("load", f"{pending[:-8]}00000000")]
-        finished = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("run_dag.py")), str(folder / "told.json")],
-            input=json.dumps([{"logical_date": None, "form": {"again": task, "of_load": of_load}} for task, of_load in asked]),
-            cwd=folder,
-            env=dict(os.environ),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
-        assert finished.returncode == 0, finished.stderr[-4000:]
+        runs = run_by_airflow(folder, [{"form": {"again": task, "of_load": of_load}} for task, of_load in asked])["runs"]
         with open_warehouse(settings, read_only=True) as warehouse:
             by_load = dict(warehouse.rows("select _load_id, count(*) from reddit.posts group by all"))
             left = warehouse.value("select count(*) from _ducklift.quarantine")
-        runs = json.loads((folder / "told.json").read_text("utf-8"))["runs"]
         return {"runs": runs, "rows": by_load, "quarantine": left, "pending": pending, "quarantined": quarantined}
 
 

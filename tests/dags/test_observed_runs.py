@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import socket
@@ -24,7 +23,7 @@ from urllib.request import urlopen
 
 import pytest
 import yaml
-from dags_on_sandbox import YAML, stand_on
+from dags_on_sandbox import YAML, run_by_airflow, stand_on
 from dashboards import OBSERVABILITY, asked, dashboard, queries
 
 from ducklift.settings import load_settings
@@ -34,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "deploy"))
 from statsd_exposition import Exposition, Served
 
 LINE = re.compile(r"airflow\.(?P<name>ducklift[a-z_.]*)(?P<tags>[^:]*):(?P<value>[-+0-9.e]+)\|(?P<kind>c|g|ms)")
-RUN = {"logical_date": None, "form": {}}
+RUN = {"form": {}}
 
 
 @dataclass
@@ -122,8 +121,6 @@ def told(sandbox, statsd, tmp_path_factory) -> Iterator[Told]:
         (folder / "pipelines" / "reddit.yaml").write_text(YAML.format(subreddits="python, private_example", target="warehouse"), "utf-8")
         transport = {"type": "http", "url": f"http://127.0.0.1:{backend.server_port}", "compression": None}
         observed = {
-            "AIRFLOW_HOME": str(folder / "home"),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parents[2] / "dags"),
             "AIRFLOW__METRICS__STATSD_ON": "True",
             "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
             "AIRFLOW__METRICS__STATSD_PORT": statsd[0],
@@ -132,21 +129,9 @@ def told(sandbox, statsd, tmp_path_factory) -> Iterator[Told]:
             "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
             "AIRFLOW__OPENLINEAGE__NAMESPACE": "birds",
         }
-        finished = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("run_dag.py")), str(folder / "told.json")],
-            input=json.dumps([RUN]),
-            cwd=folder,
-            env={**os.environ, **observed},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
+        outcome = run_by_airflow(folder, [RUN], **observed)
         backend.shutdown()
-        assert finished.returncode == 0, finished.stderr[-4000:]
-        outcome = json.loads((folder / "told.json").read_text("utf-8"))
-        log, settings = finished.stdout + finished.stderr, load_settings()
-        yield Told(statsd[1:], backend.events, outcome["runs"], log, settings.lake_url, str(folder / "warehouse.duckdb"))
+        yield Told(statsd[1:], backend.events, outcome["runs"], outcome["log"], load_settings().lake_url, str(folder / "warehouse.duckdb"))
 
 
 OF_POSTS = {"pipeline": "reddit", "table": "reddit.posts"}

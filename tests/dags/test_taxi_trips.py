@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-from dags_on_sandbox import stand_on
+from dags_on_sandbox import run_by_airflow, stand_on
 
 from ducklift.sandbox import Sandbox
 from ducklift.sandbox.trips import BUCKET, LATE_PER_DAY, PREFIX
@@ -31,25 +27,11 @@ def told(tmp_path_factory) -> Any:
     folder = tmp_path_factory.mktemp("taxi")
     with pytest.MonkeyPatch.context() as monkeypatch, Sandbox(folder / "sandbox", trips=True) as sandbox:
         stand_on(sandbox, folder, monkeypatch)
-        monkeypatch.setenv("AIRFLOW_HOME", str(folder / "home"))
-        monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(Path(__file__).parents[2] / "dags"))
         shutil.copy(PIPELINES / "taxi_trips.yaml", folder / "pipelines")
         trips = sandbox.s3_folder / BUCKET / PREFIX
         cap = min(file.stem for file in trips.iterdir())[-7:] + "-04"
         requests: list[dict[str, Any]] = [{"form": {"end": cap}}, {"form": {}}, {"form": {}}, {"form": {}, "advance_hours": 24}]
-        finished = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("run_dag.py")), str(folder / "told.json"), "taxi_trips"],
-            input=json.dumps([{"logical_date": None, **request} for request in requests]),
-            cwd=folder,
-            env=dict(os.environ),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
-        assert finished.returncode == 0, finished.stderr[-4000:]
-        outcome = json.loads((folder / "told.json").read_text("utf-8"))
-        yield {**outcome, "cap": cap, "trips": trips, "warehouse": folder / "warehouse.duckdb"}
+        yield {**run_by_airflow(folder, requests, "taxi_trips"), "cap": cap, "trips": trips, "warehouse": folder / "warehouse.duckdb"}
 
 
 def summary(told: dict[str, Any], number: int) -> dict[str, Any]:

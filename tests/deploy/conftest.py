@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 from engine import PROJECT, Engine, NoEngine, build_standins, running_engine, until
 
 from ducklift.orchestration.airflow_api import AirflowApi
+from ducklift.sandbox.s3 import free_port
 
 LONGEST_START_S = 600
 SUBREDDITS = "[duckdb, python]"
@@ -27,7 +27,7 @@ class Stack:
     def __init__(self, project: Path, engine: Engine) -> None:
         self.project, self.engine = project, engine
         self.name = "ducklift-proof"
-        self.port = free_port()
+        self.port = free_port(0)
 
     def prepare(self, *arguments: str) -> None:
         """Write `.env` and the secrets."""
@@ -121,12 +121,6 @@ class Stack:
         )
         environment = [f"-eAWS_ACCESS_KEY_ID={keys['accessKey']}", f"-eAWS_SECRET_ACCESS_KEY={keys['secretKey']}"]
         return self.compose("exec", "-T", *environment, "scheduler", "python", "-c", code).split()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ducklift.sandbox import keeper
+from ducklift.sandbox.s3 import free_port
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def running_mariadb() -> Iterator[MariadbServer]:
         if os.geteuid() == 0:
             as_user = ["--user=nobody"]
             shutil.chown(root, "nobody")
-        data, port, password = root / "data", _free_port(), secrets.token_hex(8)
+        data, port, password = root / "data", free_port(0), secrets.token_hex(8)
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True}
         made = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run([*made, *as_user], **quiet)
@@ -81,10 +81,3 @@ def running_mariadb() -> Iterator[MariadbServer]:
                 process.wait(30)
     finally:
         shutil.rmtree(root, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
