@@ -13,7 +13,7 @@ from kept_lakes import DAY, aged, applied, places
 
 from ducklift.errors import ConfigurationError
 from ducklift.keeping import publish
-from ducklift.lake.curated import read_curated, read_current
+from ducklift.lake.curated import PARTITION_TYPES, read_curated, read_current
 from ducklift.lake.layout import current_key
 from ducklift.specs import TableName
 from ducklift.warehouse import publishing
@@ -67,12 +67,23 @@ def test_values_of_any_kind_make_safe_folders(installation: Installation, value:
     assert by_arrow(installation) == [("s0001", value, 1)]
 
 
-def test_partitions_of_numbers_and_dates_keep_their_types(published: Installation):
+@pytest.mark.parametrize("kind", PARTITION_TYPES)
+def test_partitions_keep_their_type_and_what_has_no_value(published: Installation, kind: str):
+    value = "CAST(seen_at AS DATE)" if kind == "DATE" else f"CAST(count % 2 AS {kind})"
     with open_warehouse(published.settings) as warehouse:
-        warehouse.connection.execute(f"ALTER TABLE {TABLE} ADD COLUMN day DATE; UPDATE {TABLE} SET day = CAST(seen_at AS DATE)")
-    publish(published.settings, TABLE, ["day", "count"])
+        warehouse.connection.execute(f"ALTER TABLE {TABLE} ADD COLUMN part {kind}; UPDATE {TABLE} SET part = {value} WHERE count < 4")
+    publish(published.settings, TABLE, ["part"])
 
-    assert by_arrow(published, "id, day, count") == published.rows("id, day, count")
+    assert by_arrow(published, "id, part, count") == published.rows("id, part, count")
+
+
+@pytest.mark.parametrize("value", ["lang" * 70, "鴨" * 30])
+def test_a_value_too_long_for_a_path_is_refused_before_anything_is_put(installation: Installation, value: str):
+    installation.land([*sightings(1), *sightings(2, bird=value)])
+
+    with pytest.raises(ConfigurationError, match=r"nature\.sightings has a value .* bird=.* stores take 255"):
+        publish(installation.settings, TABLE, ["bird"])
+    assert curated(installation) == []
 
 
 def test_the_manifest_counts_rows_and_values_and_bears_the_contents_hash(published: Installation):

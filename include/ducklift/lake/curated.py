@@ -24,7 +24,7 @@ NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 # A partition's value stands in a path as text; of these types the text gives the value back exactly.
 PARTITION_TYPES = {
     "VARCHAR": "string",
-    "BOOLEAN": "bool",
+    "BOOLEAN": "bool_",
     "DATE": "date32",
     "TINYINT": "int8",
     "SMALLINT": "int16",

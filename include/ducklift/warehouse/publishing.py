@@ -26,6 +26,7 @@ from ducklift.lake.curated import (
 from ducklift.lake.kept_files import KeptFile, put_kept
 from ducklift.lake.layout import curated_prefix
 from ducklift.lake.store import Store
+from ducklift.lake.templates import LONGEST_KEY, LONGEST_NAME
 from ducklift.specs import TableName
 from ducklift.warehouse.columns import existing_columns
 from ducklift.warehouse.connect import Warehouse
@@ -197,8 +198,18 @@ def _parts(warehouse: Warehouse, table: TableName, partition_by: tuple[str, ...]
         raise ConfigurationError(f"{table} has an empty text where it is to be partitioned: in a path, that is the same as no value.")
     for *values, first, last in ranges or [(*(None for _ in partition_by), None, None)]:
         folder = partition_folder(partition_by, tuple(values))
+        _check_length(table, folder)
         for start in range(first or 0, (last or 0) + 1, ROWS_PER_FILE) if last is not None else (0,):
             yield _Part(folder, start, min(start + ROWS_PER_FILE - 1, -1 if last is None else last))
+
+
+def _check_length(table: TableName, folder: str) -> None:
+    longest = max(folder.split("/"), key=len)
+    if len(longest) > LONGEST_NAME or len(folder) > LONGEST_KEY - LONGEST_NAME:
+        raise ConfigurationError(
+            f"{table} has a value where it is to be partitioned that no path can carry: {longest[:60]}… makes a folder's name of "
+            f"{len(longest)} bytes, and stores take {LONGEST_NAME}. Partition by a column of shorter values."
+        )
 
 
 def _told(lake: Store, current: CurrentVersion, unchanged: bool) -> Published:
