@@ -28,7 +28,7 @@ from ducklift.lake.privacy import Privacy
 from ducklift.lake.spool import SpoolWriter
 from ducklift.lake.spool_place import PackageName, SpoolPlace, open_spool, read_package
 from ducklift.lake.store import Store
-from ducklift.pipeline_file import Pipeline, load_pipeline, pipeline_names
+from ducklift.pipeline_file import Pipeline, check_tables_apart, load_pipeline, pipeline_names
 from ducklift.planning import SURVEYED, Plan, Run, load_id_for, plan_stream, surveyed
 from ducklift.settings import Settings
 from ducklift.source_files import SourceFile
@@ -304,8 +304,16 @@ def _spec_for(manifest: Manifest, settings: Settings, pipeline: Pipeline | None)
 
 
 def resolved(pipeline: Pipeline, settings: Settings) -> Pipeline:
-    """Return the pipeline with patterns of streams filled in, asking the source's server where there are any."""
-    return pipeline.model_copy(update={"source": pipeline.source.resolved(settings)})
+    """Return the pipeline with patterns of streams filled in, asking the source's server where there are any.
+
+    Raises `ConfigurationError` where that gives two streams one table which they cannot share.
+    """
+    found = pipeline.model_copy(update={"source": pipeline.source.resolved(settings)})
+    try:
+        check_tables_apart(found)
+    except ValueError as err:
+        raise ConfigurationError(str(err), file=pipeline.file) from err
+    return found
 
 
 def run_pipeline(pipeline: Pipeline, run: Run, settings: Settings, on_step: OnStep | None = None) -> RunSummary:

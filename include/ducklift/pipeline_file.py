@@ -141,7 +141,7 @@ class Pipeline(Spec):
             _personal_fields_are_sound(spec, self.raw_layout.record_fields)
             files.append((self.file_facts(stream, spec, "20260101T000000Z-00000000-r99", datetime.now(UTC)), spec.disposition))
         check_layout(self.raw_layout, files)
-        _tables_are_apart(self)
+        check_tables_apart(self)
         if self.target == "lake" and self.retention.raw_s is not None:
             raise ValueError("retention.raw would delete the table itself: with target 'lake' the raw files are the table; remove it")
         return self
@@ -288,14 +288,23 @@ def ending_before(pipeline: Pipeline, text: Any) -> Pipeline:
     return pipeline.model_copy(update={"incremental": incremental.model_copy(update={"end": end})})
 
 
-def _tables_are_apart(pipeline: Pipeline) -> None:
-    """Raise ValueError where `dataset.*` gives two streams one table."""
-    owners: dict[TableName, str] = {}
+def check_tables_apart(pipeline: Pipeline) -> None:
+    """Raise ValueError where `dataset.*` gives two streams one table, or where one stream's load would take another's rows away."""
     named = {entry.name for entry in pipeline.tables}
-    for stream in pipeline.source.streams() if (pipeline.table or "").endswith(".*") else ():
-        table = pipeline.table_spec(stream).name
-        if stream not in named and (owner := owners.setdefault(table, stream)) != stream:
-            raise ValueError(f"table: {pipeline.table} makes {table} of both {owner!r} and {stream!r}: name one of them under streams")
+    unnamed: dict[TableName, str] = {}
+    owners: dict[TableName, tuple[str, Disposition]] = {}
+    for stream in pipeline.source.streams():
+        spec = pipeline.table_spec(stream)
+        owner, disposition = owners.setdefault(spec.name, (stream, spec.disposition))
+        if owner != stream and "replace" in (disposition, spec.disposition):
+            raise ValueError(
+                f"{spec.name} is replaced whole by a load, and {owner!r} and {stream!r} are loads of their own: one would take the other's "
+                "rows away. Give each stream a table of its own under streams, or write disposition: merge"
+            )
+        if not (pipeline.table or "").endswith(".*") or stream in named:
+            continue
+        if (owner := unnamed.setdefault(spec.name, stream)) != stream:
+            raise ValueError(f"table: {pipeline.table} makes {spec.name} of both {owner!r} and {stream!r}: name one of them under streams")
 
 
 def _personal_fields_are_sound(spec: TableSpec, layout_fields: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from databases import Database, database, mariadb, postgres, postgres_database, 
 from project_runs import Project, succeeded
 
 from ducklift.errors import ConfigurationError, CredentialsMissing, DuckliftError, MissingExtra, SourceUnavailable, StreamRefused
-from ducklift.pipeline import Run, load_pipeline
+from ducklift.pipeline import Run, load_pipeline, resolved
 from ducklift.settings import Connection
 from ducklift.sources.base import ReadReport, SliceRequest
 from ducklift.sources.sql_tables import SqlTablesSource
@@ -155,6 +155,8 @@ def test_other_schemas_are_named_with_a_dot(postgres_database: Database, tmp_pat
     source = load_pipeline("shop", project.settings).source.resolved(project.settings)
 
     assert source.streams() == ["orders", "sales.orders"]
+    with pytest.raises(ConfigurationError, match=r"makes shop\.orders of both 'orders' and 'sales\.orders'"):
+        resolved(load_pipeline("shop", project.settings), project.settings)
     assert "would" not in str(source)
 
 
