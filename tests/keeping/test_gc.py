@@ -6,20 +6,30 @@ import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 from installations import APPENDED, STREAM, TABLE, Installation, sightings, slice_run
 from kept_lakes import DAY, aged, applied, contents, places, rebuilt_contents, superseding, with_retention
 
 from ducklift.errors import ConfigurationError, ManifestUnreadable
 from ducklift.keeping import collect_garbage
+from ducklift.lake.dataset import live_files
 from ducklift.lake.expiry import read_expiry
 from ducklift.lake.filesystem import ensure_lake, open_lake
-from ducklift.lake.layout import slice_key
+from ducklift.lake.layout import commit_key, slice_key
 from ducklift.pipeline import extract, load_id_for, upload
 from ducklift.settings import load_settings
+from ducklift.warehouse.lake_views import create_view
 
 ORPHAN = "raw/nature/sightings/20260101T000000Z-0123abcd.0123456789ab.jsonl.gz"
+
+
+def numbers_in_lake(installation: Installation) -> list[int]:
+    with duckdb.connect() as connection:
+        create_view(connection, installation.lake, TABLE)
+        return [number for (number,) in connection.execute(f"SELECT count FROM {TABLE} ORDER BY ALL").fetchall()]
 
 
 @pytest.fixture
@@ -150,6 +160,30 @@ def test_superseded_raw_files_go_after_their_time_and_manifests_stay(installatio
     expiry = read_expiry(installation.lake, TABLE, old["load_id"])
     assert expiry is not None
     assert expiry.why == "superseded"
+
+
+def test_what_a_replacement_hides_in_the_lake_alone_goes_its_time_after_the_first_that_hid_it(installation: Installation):
+    with_retention(installation, keep_superseded="2d")
+    spec: dict[str, Any] = {"target": "lake", "disposition": "replace", "primary_key": [], "incremental": None}
+    for day in range(3):
+        installation.land(sightings(day), day=day, **spec)
+    commit = commit_key(TABLE, 3, installation.manifest(2)["load_id"])
+    later = {**installation.json(commit), "loaded_at": (datetime.now(UTC) + 2 * DAY).isoformat()}
+    installation.lake.replace(commit, json.dumps(later).encode())
+
+    assert places(applied(installation, DAY)) == []
+    assert places(applied(installation, 3 * DAY), "superseded") == [file["key"] for file in installation.manifest(0)["files"]]
+    assert [live.manifest.load_id for live in live_files(installation.lake, TABLE)] == [installation.manifest(2)["load_id"]]
+    assert places(applied(installation, 5 * DAY), "superseded") == [file["key"] for file in installation.manifest(1)["files"]]
+    assert numbers_in_lake(installation) == [2]
+
+
+def test_what_a_replacement_took_the_place_of_in_a_warehouse_stays_for_a_rebuild(installation: Installation):
+    for day in range(2):
+        installation.land(sightings(day), day=day, disposition="replace", primary_key=[], incremental=None)
+
+    assert places(applied(installation, 30 * DAY)) == []
+    assert rebuilt_contents(installation) == contents(installation)
 
 
 def test_slices_whose_load_never_landed_go_and_a_run_fixes_them_anew(installation: Installation):

@@ -15,6 +15,7 @@ from ducklift.lake.commits import CommitRecord, committed_tables, read_commits, 
 from ducklift.lake.curated import read_current
 from ducklift.lake.layout import CURATED, PROBE, SLICES, checkpoint_prefix, curated_prefix, manifest_key
 from ducklift.lake.manifest import Manifest, read_manifest, read_manifests
+from ducklift.lake.order import hidden_loads
 from ducklift.lake.spool_place import SpoolPlace, read_package
 from ducklift.lake.store import Store, StoredObject
 from ducklift.lake.swept import swept_loads
@@ -128,7 +129,9 @@ def superseded(seen: Seen, terms: Terms) -> Iterator[Item]:
     """Yield the raw files of superseded loads, past the time that their pipeline keeps them."""
     named = seen.named
     for table, records in seen.commits.items():
-        taken_over = superseded_loads(records)
+        # In a warehouse a rebuild does every load again that another replaced, in their order; in the lake alone nothing reads those any more.
+        hidden = hidden_loads(records) if records[-1].target == "lake" else {}
+        taken_over = hidden | superseded_loads(records)
         moments = {record.load_id: record.loaded_at for record in records}
         for load_id, by in taken_over.items():
             manifest = seen.manifests.get(manifest_key(table, load_id))

@@ -161,13 +161,26 @@ def _total_rows(lake: Store, known: Snapshot | None, record: CommitRecord) -> in
 
 def live_commits(records: list[CommitRecord]) -> list[CommitRecord]:
     """Return the loads whose files make a table in the lake, in order: those that nothing superseded and no later replacement hides."""
+    return _followed(records)[0]
+
+
+def hidden_loads(records: list[CommitRecord]) -> dict[str, str]:
+    """Return which loads of a table in the lake a replacement hides, and which one hid each first."""
+    return _followed(records)[1]
+
+
+def _followed(records: list[CommitRecord]) -> tuple[list[CommitRecord], dict[str, str]]:
     superseded = superseded_loads(records)
     live: list[CommitRecord] = []
+    hidden: dict[str, str] = {}
     for record in records:
         if record.kind != LOAD or record.load_id in superseded:
             continue
-        live = [record] if record.spec["disposition"] == "replace" else [*live, record]
-    return live
+        if record.spec["disposition"] == "replace":
+            hidden |= {earlier.load_id: record.load_id for earlier in live}
+            live = []
+        live.append(record)
+    return live, hidden
 
 
 def _after(known: Snapshot | None, record: CommitRecord) -> Snapshot:
