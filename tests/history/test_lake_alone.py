@@ -128,6 +128,26 @@ def test_every_format_can_be_read_as_a_view(installation: Installation, format: 
     ]
 
 
+@pytest.mark.parametrize("format", ["jsonl", "csv", "csv.zst", "parquet"])
+def test_texts_come_back_from_a_view_as_they_were(installation: Installation, format: str) -> None:
+    texts = ["", None, "NULL", "a,b;c|d\te", 'he said "no"', "two\nlines", " spaced ", "00123"]
+    go(installation, [{"bird": text} for text in texts], **{**LAKE, "incremental": None}, format=format)
+
+    with duckdb.connect() as connection:
+        create_view(connection, installation.lake, TABLE)
+        columns = [name for name, *_ in connection.execute(f"DESCRIBE {TABLE}").fetchall()]
+        found = [bird for (bird,) in connection.execute(f"SELECT bird FROM {TABLE}").fetchall()]
+
+    assert sorted(found, key=repr) == sorted(texts, key=repr)
+    assert columns == ["bird", "_load_id", "_extracted_at", "_source_file"]
+
+
+def test_a_csv_record_longer_than_duckdb_takes_by_itself_is_shown(installation: Installation) -> None:
+    go(installation, [sighting(1, bird="wren" * 1_000_000)], **LAKE, format="csv")
+
+    assert shown(installation, "length(bird)") == [(4_000_000,)]
+
+
 def test_parquet_files_read_as_one_arrow_dataset_with_all_their_fields(installation: Installation) -> None:
     go(installation, sightings(1, 2), **LAKE, format="parquet")
     go(installation, [sighting(3, colour="black")], day=1, **LAKE, format="parquet")
@@ -136,6 +156,29 @@ def test_parquet_files_read_as_one_arrow_dataset_with_all_their_fields(installat
     rows = arrow_dataset(installation.lake, TABLE).to_table(columns=["id", "colour"]).sort_by("id").to_pylist()
 
     assert rows == [{"id": "s0002", "colour": None}, {"id": "s0003", "colour": "black"}]
+
+
+def test_a_field_that_is_of_another_type_in_another_load_is_text_in_an_arrow_dataset_as_in_a_view(installation: Installation) -> None:
+    for day, bird in enumerate([1, "wren", 2.5, True]):
+        go(installation, [sighting(day, bird=bird)], day=day, **LAKE, format="parquet")
+
+    read = arrow_dataset(installation.lake, TABLE).to_table(columns=["id", "bird"]).sort_by("id").to_pydict()
+
+    assert read["bird"] == ["1", "wren", "2.5", "true"]
+    assert shown(installation, "id, bird") == list(zip(read["id"], read["bird"], strict=True))
+
+
+def test_a_list_in_one_load_and_a_single_value_in_another_are_named(installation: Installation) -> None:
+    for day, bird in enumerate(["wren", ["robin"]]):
+        table = f"pa.table({{'id': ['s{day}'], 'bird': [{bird!r}]}})"
+        (installation.project / f"day{day}.py").write_text(f"import pyarrow as pa\n\ndef {STREAM}():\n    return {table}\n")
+        source = {"type": "python", "function": f"day{day}.py:{STREAM}"}
+        go(installation, day=day, **{**LAKE, "source": source, "incremental": None})
+
+    with pytest.raises(
+        ConfigurationError, match=r"'bird' of nature\.sightings has types that Arrow cannot read as one \(list<.*>, string\)"
+    ):
+        arrow_dataset(installation.lake, TABLE)
 
 
 def test_an_arrow_dataset_of_another_format_says_what_reads_it(installation: Installation) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ducklift.errors import ConfigurationError, CorruptObject
+from ducklift.lake.columns import PADDING
 from ducklift.lake.commits import CommitRecord, read_commits
 from ducklift.lake.layout import manifest_key
 from ducklift.lake.manifest import Manifest, RawFile, read_manifest
@@ -57,7 +58,8 @@ def _files(lake: Store, record: CommitRecord, swept: Mapping[str, str]) -> list[
 def arrow_dataset(lake: Store, table: TableName) -> Any:
     """Return a table's Parquet files as one `pyarrow.dataset.Dataset`, whose schema holds the fields of all of them.
 
-    Raises `ConfigurationError` for other formats: `ducklift.warehouse.lake_views` reads those.
+    A field whose types agree on no wider one is text. Raises `ConfigurationError` for other formats, which `ducklift.warehouse.lake_views`
+    reads, and for a field that is a list in one file and a single value in another.
     """
     import pyarrow as pa
     import pyarrow.dataset as ds
@@ -69,6 +71,24 @@ def arrow_dataset(lake: Store, table: TableName) -> Any:
             f"{table} has files in {', '.join(others)}; an Arrow dataset needs Parquet. Read it by `ducklift query --lake`."
         )
     paths = [lake.path(live.file.key) for live in files]
-    schemas = [ds.dataset(path, filesystem=lake.filesystem, format="parquet").schema for path in paths]
-    schema = pa.unify_schemas(schemas, promote_options="permissive") if schemas else pa.schema([])
+    types: dict[str, set[Any]] = {}
+    for path in paths:
+        for field in ds.dataset(path, filesystem=lake.filesystem, format="parquet").schema:
+            types.setdefault(field.name, set()).add(field.type)
+    schema = pa.schema([(name, _type_of_all(table, name, found)) for name, found in types.items() if name != PADDING])
     return ds.dataset(paths, schema=schema, filesystem=lake.filesystem, format="parquet")
+
+
+def _type_of_all(table: TableName, name: str, found: Collection[Any]) -> Any:
+    import pyarrow as pa
+
+    try:
+        return pa.unify_schemas([pa.schema([(name, each)]) for each in found], promote_options="permissive").field(0).type
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        if any(pa.types.is_nested(each) for each in found):
+            shown = ", ".join(sorted(map(str, found)))
+            raise ConfigurationError(
+                f"field {name!r} of {table} has types that Arrow cannot read as one ({shown}). Where a field is now a list and now a "
+                "single value, write format: jsonl.gz, and read what is there anew with --full-refresh."
+            ) from None
+        return pa.string()

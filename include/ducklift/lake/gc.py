@@ -129,7 +129,7 @@ def superseded(seen: Seen, terms: Terms) -> Iterator[Item]:
     """Yield the raw files of superseded loads, past the time that their pipeline keeps them."""
     named = seen.named
     for table, records in seen.commits.items():
-        # In a warehouse a rebuild does every load again that another replaced, in their order; in the lake alone nothing reads those any more.
+        # A rebuild of a warehouse does every load again that another replaced; in the lake alone nothing reads those any more.
         hidden = hidden_loads(records) if records[-1].target == "lake" else {}
         taken_over = hidden | superseded_loads(records)
         moments = {record.load_id: record.loaded_at for record in records}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ducklift.lake.columns import PADDING
 from ducklift.lake.dataset import LiveFile, live_files
 from ducklift.lake.folder import LocalStore
 from ducklift.lake.store import Store
@@ -34,8 +35,10 @@ def dataset_sql(lake: Store, table: TableName) -> str:
     files = live_files(lake, table)
     if not files:
         return "SELECT CAST(NULL AS VARCHAR) AS _load_id, CAST(NULL AS TIMESTAMPTZ) AS _extracted_at, '' AS _source_file WHERE false"
-    kinds = {kind: [live for live in files if live.kind == kind] for kind in dict.fromkeys(live.kind for live in files)}
-    read = " UNION ALL BY NAME ".join(f"(FROM {_reader(lake, kind, chosen)})" for kind, chosen in kinds.items())
+    groups: dict[tuple[str, bool], list[LiveFile]] = {}
+    for live in files:
+        groups.setdefault((live.kind, live.file.origin is None), []).append(live)
+    read = " UNION ALL BY NAME ".join(f"(FROM {_reader(lake, kind, own, chosen)})" for (kind, own), chosen in groups.items())
     lineage = ", ".join(
         f"({quote_literal(_path(lake, live))}, {quote_literal(live.manifest.load_id)}, "
         f"CAST({quote_literal(live.manifest.extracted_at.isoformat())} AS TIMESTAMPTZ), {quote_literal(live.file.source)})"
@@ -48,18 +51,23 @@ def dataset_sql(lake: Store, table: TableName) -> str:
     return _newest(joined, files[-1].manifest.spec)
 
 
-def _reader(lake: Store, kind: str, files: Sequence[LiveFile]) -> str:
+def _reader(lake: Store, kind: str, own: bool, files: Sequence[LiveFile]) -> str:
+    """Return the SQL that reads files of one kind; those that Ducklift wrote as they were written, a source's as DuckDB finds them."""
     paths = f"[{', '.join(quote_literal(_path(lake, live)) for live in files)}]"
+    options = f"union_by_name = true, filename = '{_FILE}'"
+    longest = max(live.file.longest_record_bytes for live in files) + 1024
     if kind == "parquet":
-        return f"read_parquet({paths}, union_by_name = true, filename = '{_FILE}')"
+        return _without_padding(f"read_parquet({paths}, {options})")
     if kind == "csv":
-        return f"read_csv({paths}, union_by_name = true, sample_size = -1, header = true, filename = '{_FILE}')"
+        written = "delim = ',', quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false, " if own else ""
+        limit = f"max_line_size = {max(2 * 2**20, longest)}"
+        return _without_padding(f"read_csv({paths}, {options}, sample_size = -1, header = true, {written}{limit})")
     form = "auto" if kind == "json" else "newline_delimited"
-    longest = max(16 * 2**20, *(live.file.longest_record_bytes + 1024 for live in files))
-    return (
-        f"read_json({paths}, format = '{form}', union_by_name = true, sample_size = -1, maximum_object_size = {longest}, "
-        f"filename = '{_FILE}')"
-    )
+    return f"read_json({paths}, {options}, format = '{form}', sample_size = -1, maximum_object_size = {max(16 * 2**20, longest)})"
+
+
+def _without_padding(read: str) -> str:
+    return f"(SELECT COLUMNS(name -> name <> {quote_literal(PADDING)}) FROM {read})"
 
 
 def _newest(sql: str, spec: TableSpec) -> str:
