@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,13 @@ from buckets import Bucket, moments
 from installations import slice_run
 
 from ducklift.errors import FilesTaken, SourceFileChanged, SourceFileRefused
+from ducklift.lake.filesystem import open_place
 from ducklift.lake.folder import LocalStore
+from ducklift.lake.foreign_objects import origin_of
 from ducklift.pipeline import extract, upload
 from ducklift.resets import reset_pipeline
+from ducklift.source_files import Access, Limits
+from ducklift.sources.archives import members_of
 from ducklift.warehouse.rebuild import verify
 
 SALES = "id,day,price\n1,2026-01-01,1.50\n2,2026-01-02,\n"
@@ -243,6 +248,52 @@ def test_what_cannot_be_taken_for_what_it_says_is_refused_before_a_row_is_writte
 
     assert bucket.installation.keys("raw/") == []
     assert list((bucket.installation.project / ".ducklift" / "spool").rglob("*.csv")) == []
+
+
+NUMBERS = [b"id\n" + b"".join(b"%d\n" % (number * step) for number in range(300)) for step in (7919, 104729)]
+
+
+def archived(ending: str) -> bytes:
+    """Return an archive of two files."""
+    if ending == "zip":
+        return zipped(**{"a.csv": NUMBERS[0], "b.csv": NUMBERS[1]})
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode=f"w:{ending[4:]}") as archive:  # type: ignore[call-overload]
+        for name, data in zip(("a.csv", "b.csv"), NUMBERS, strict=True):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
+
+
+def copied_out(bucket: Bucket, key: str) -> list[bytes] | str:
+    """Return all files of an archive in the bucket, copied out as an extraction does it, or `refused`."""
+    settings, place = bucket.installation.settings, bucket.folder.as_uri()
+    store, local = open_place(settings, place, Access()), bucket.installation.project / "copied"
+    found, copied = store.stat(key), []
+    assert found is not None
+    try:
+        for _, fetch in members_of(store, origin_of(place, found), Limits(), settings):
+            fetch(local)
+            copied.append(local.read_bytes())
+    except SourceFileRefused:
+        return "refused"
+    return copied
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])
+def test_an_archive_that_is_cut_or_damaged_anywhere_is_refused_or_read_whole(bucket: Bucket, ending: str) -> None:
+    whole, key = archived(ending), f"a.{ending}"
+    refused = 0
+    for place in range(0, len(whole), len(whole) // 100 + 1):
+        for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]):
+            bucket.put(key, damaged)
+            found = copied_out(bucket, key)
+            refused += found == "refused"
+            # A plain tar has no sum over what lies in its files.
+            assert found in ("refused", NUMBERS) or (ending == "tar" and list(map(len, found)) == list(map(len, NUMBERS))), place
+
+    assert refused > 50
 
 
 def test_a_lake_without_a_warehouse_reads_whole_files_as_one_table(bucket: Bucket) -> None:

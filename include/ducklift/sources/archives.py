@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import tarfile
 import tempfile
 import zipfile
@@ -9,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from ducklift.errors import SourceFileRefused
 from ducklift.lake.foreign_objects import fetch_object
@@ -64,11 +65,17 @@ class _Allowance:
 
     def copy(self, source: IO[bytes], target: Path) -> None:
         with target.open("wb") as sink:
-            while chunk := source.read(_CHUNK):
-                self._bytes += len(chunk)
-                if self._bytes > self._most:
-                    raise SourceFileRefused(self.url, f"it expands to more than {self._most} bytes: a bomb, or raise read.limits")
+            while chunk := self.read(source):
                 sink.write(chunk)
+
+    def read(self, source: IO[bytes]) -> bytes:
+        """Return the next bytes of what comes out; an empty text at its end."""
+        with _damage_named(self.url):  # whoever asks for a copy is beyond the generator, which names the damage that it meets itself
+            found = source.read(_CHUNK)
+        self._bytes += len(found)
+        if self._bytes > self._most:
+            raise SourceFileRefused(self.url, f"it expands to more than {self._most} bytes: a bomb, or raise read.limits")
+        return found
 
 
 def _zipped(local: Path, allowance: _Allowance) -> Iterator[tuple[str, IO[bytes]]]:
@@ -83,8 +90,21 @@ def _zipped(local: Path, allowance: _Allowance) -> Iterator[tuple[str, IO[bytes]
                 yield entry.filename, source
 
 
+class _Entry(tarfile.TarInfo):
+    """An entry's header; where a damaged one stands, tarfile would take it for the archive's end, and leave out what follows."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as err:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
+                raise  # the end, as an archive has it
+            raise tarfile.ReadError(f"an entry's header: {err or 'missing'}") from err
+
+
 def _tarred(local: Path, allowance: _Allowance) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(local, "r:*") as archive:
+    with tarfile.open(local, "r:*", tarinfo=_Entry) as archive:
         for entry in archive:
             allowance.enter(entry.name)
             if entry.isdir():
@@ -94,11 +114,18 @@ def _tarred(local: Path, allowance: _Allowance) -> Iterator[tuple[str, IO[bytes]
                 raise SourceFileRefused(allowance.url, f"{entry.name!r} in it is no plain file but a link or a device")
             with source:
                 yield entry.name, source
+        # A compressed archive tells by the sum at its very end that it came whole.
+        while archive.fileobj and allowance.read(archive.fileobj):  # type: ignore[arg-type]
+            pass
 
 
 @contextmanager
 def _damage_named(url: str) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError) as err:
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError) as err:
+        raise SourceFileRefused(url, f"it is a damaged archive ({err})") from err
+    except OSError as err:
+        if err.errno is not None:
+            raise  # of the disk; bz2 and gzip tell damage by one without a number
         raise SourceFileRefused(url, f"it is a damaged archive ({err})") from err
