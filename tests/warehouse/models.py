@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from trials import START, Record
@@ -14,7 +16,29 @@ from ducklift.summary import RowCounts
 
 def present(record: Record) -> Record:
     """Return a record as a table shows it: a field without a value is as good as absent."""
-    return {name: value for name, value in record.items() if value is not None}
+    return {name: plain(value) for name, value in record.items() if value is not None}
+
+
+def plain(value: Any) -> Any:
+    """Return a value so that equal ones are equal and others are not, whatever their types, and whatever column they stand in."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bool):
+        return str(value).lower()  # Python takes True for 1
+    if isinstance(value, int | float | Decimal):
+        return int(value) if value == int(value) else float(value)
+    return _read(value) if isinstance(value, str) else value
+
+
+def _read(text: str) -> Any:
+    """Return a number, a truth or a list that stands in a column of texts."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    return found if isinstance(found, list | str) else plain(found)
 
 
 @dataclass
@@ -39,12 +63,13 @@ class Row:
 
 @dataclass
 class Model:
-    """A table as it should be."""
+    """A table as it should be. `numbers` are fields whose columns hold numbers: what is none cannot be loaded where it is key or cursor."""
 
     key: tuple[str, ...] = ()
     cursor: str | None = None
     partition: tuple[str, ...] = ()
     deleted: str | None = None
+    numbers: tuple[str, ...] = ()
     cursor_is_time: bool = False
     rows: list[Row] = field(default_factory=list)
     watermark: Any = None
@@ -55,7 +80,7 @@ class Model:
         staged = [
             Row(present(record), number, position, record.get(self.cursor) if self.cursor else None)
             for position, record in enumerate(records)
-            if all(record.get(name) is not None for name in (*self.key, *self.partition))
+            if self.fits(record)
         ]
         bad = len(records) - len(staged)
         reached = max((row.cursor for row in staged if row.cursor is not None), default=None)
@@ -63,6 +88,11 @@ class Model:
         counts = apply(staged)
         self.watermark = max((value for value in (self.watermark, reached) if value is not None), default=None)
         return RowCounts(**{**vars(counts), "rows_extracted": len(records), "rows_quarantined": bad})
+
+    def fits(self, record: Record) -> bool:
+        """Return whether a record has its key, and numbers where numbers are wanted; all others go to quarantine."""
+        misfits = [name for name in self.numbers if isinstance(record.get(name), str | list | bool)]
+        return not misfits and all(record.get(name) is not None for name in (*self.key, *self.partition))
 
     def key_of(self, row: Row) -> tuple[Any, ...]:
         return tuple(row.data.get(name) for name in self.key)

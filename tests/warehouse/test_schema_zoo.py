@@ -109,6 +109,18 @@ def test_a_column_widens_for_later_values_and_says_so(ground: Ground, first: Any
     assert trial.changes() == [("x", "type widened", before, type_)]
 
 
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+def test_a_column_widens_for_the_values_that_ask_for_it_whatever_comes_beside_them(ground: Ground, format: str) -> None:
+    trial = ground.table(disposition="merge", primary_key=["id"])
+    trial.load([{"id": 1, "x": 1}], format=format)
+
+    told = trial.load([{"id": 1.5, "x": 2.5}, {"id": "two", "x": 3}, {"id": 4, "x": "many"}], format=format)
+
+    assert trial.types() == {"id": "DOUBLE", "x": "DOUBLE", "x__v_text": "VARCHAR"}
+    assert trial.rows() == [(1, 1, None), (1.5, 2.5, None), (4, None, "many")]
+    assert (told.rows_inserted, [reason for _, reason, _ in trial.quarantine()]) == (2, ["column id: not a DOUBLE: two"])
+
+
 FITTING: list[tuple[Any, Any, Any]] = [
     (1, 2.0, 2),
     (1, "2", 2),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, astuple, dataclass, fields, replace
 
 from ducklift.warehouse.columns import EXACT_IN_DOUBLE
 from ducklift.warehouse.connect import Warehouse
@@ -72,8 +72,28 @@ class Seen:
                 return type_
         return "JSON" if self.nested else "VARCHAR"
 
+    def type_of_those(self, admitted: Callable[[str], bool], among_numbers: bool) -> str | None:
+        """Return the type of the values whose kind has an admitted type by itself; None when there are none."""
+        kinds = {kind: replace(_NOTHING, **{kind: count}) for kind, count in asdict(self).items() if count}
+        chosen = {kind: 1 for kind, alone in kinds.items() if admitted(alone.type(among_numbers) or "")}
+        return replace(_NOTHING, **chosen).type(among_numbers)
 
+
+_NOTHING = Seen(*[0] * len(fields(Seen)))
 _CODES = {entry.name: code for code, entry in enumerate(fields(Seen), start=1)}
+
+
+def offered_type(
+    warehouse: Warehouse, relation: str, strings_only: bool, among_numbers: bool, admitted: Callable[[str], bool]
+) -> str | None:
+    """Return the type of the values in the column `value` of `relation`, see `infer`.
+
+    Where no admitted type holds all of them, it is that of the kinds that have one, so that a bad value does not take others with it.
+    """
+    seen = _seen_at_once(warehouse, relation, ["value"], strings_only)["value"]
+    whole = seen.type(among_numbers)
+    part = seen.type_of_those(admitted, among_numbers)
+    return whole if whole is None or admitted(whole) or part is None or not admitted(part) else part
 
 
 def infer(

@@ -11,7 +11,7 @@ from ducklift.warehouse.columns import INTEGERS, Column, Conversion, conversion,
 from ducklift.warehouse.connect import Warehouse
 from ducklift.warehouse.evolution import PLAIN_NESTED, Plan, fits_widened
 from ducklift.warehouse.identifiers import quote_identifier, quote_literal
-from ducklift.warehouse.inference import infer, widened
+from ducklift.warehouse.inference import offered_type, widened
 from ducklift.warehouse.proven import is_time, native_type, serves
 from ducklift.warehouse.readers import Reader, Relation, Shape
 
@@ -271,13 +271,16 @@ def _offered_type(warehouse: Warehouse, reader: Reader, column: Column, bad: str
         return fields.types[column.field]
     numeric = column.type in (*INTEGERS, "DOUBLE", "FLOAT") or column.type.startswith("DECIMAL")
     if reader.texts_only:
-        found = infer(warehouse, f"SELECT CAST({fields.text(column.field)} AS VARCHAR) AS value {bad}", ["value"], True, numeric)
+        values = f"SELECT CAST({fields.text(column.field)} AS VARCHAR) AS value {bad}"
     else:
         as_json = reader.relation(warehouse, {column.field: "JSON"})
         positions = f"SELECT position {bad}"
         values = f"SELECT {as_json.fields[column.field]} AS value FROM ({as_json.sql}) WHERE position IN ({positions})"
-        found = infer(warehouse, values, ["value"], among_numbers=numeric)
-    return found.get("value", "VARCHAR")
+
+    def is_wider(type_: str) -> bool:
+        return widened(column.type, type_) not in (None, column.type)
+
+    return offered_type(warehouse, values, reader.texts_only, numeric, is_wider) or "VARCHAR"
 
 
 def _widened_or_variant(warehouse: Warehouse, plan: Plan, column: Column, offered: str) -> Plan:
