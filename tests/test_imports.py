@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"sources", "warehouse", "sandbox"}),
     frozenset({"pipeline_file"}),
     frozenset({"known_records", "planning", "resets"}),
-    frozenset({"diagnosis", "keeping", "pipeline"}),
+    frozenset({"diagnosis", "dry_run", "keeping", "pipeline"}),
     frozenset({"retrying", "assets"}),  # a value that becomes a table goes the pipeline's way
     frozenset({"repeating", "sweeping_steps"}),  # a sweep of a table reaches the values that were made of it, too
     frozenset({"deletion_sweeps"}),

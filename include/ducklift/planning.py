@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ducklift.cursors import Cursor, behind, cursor_at, latest
-from ducklift.errors import ConfigurationError, LakeRefused
+from ducklift.errors import ConfigurationError
 from ducklift.lake.commits import LOAD, Snapshot
 from ducklift.lake.layout import manifest_key, slice_key
 from ducklift.lake.loaded_files import LoadedFiles, commits_in_lake, keep_loaded_files, loaded_files
@@ -80,37 +80,6 @@ class Plan:
         """Return the id of the load."""
         return self.slice.load_id
 
-    def as_dict(self, lake: Store, pipeline: Pipeline) -> dict[str, Any]:
-        """Return the plan as plain JSON, for people and programs that want to see it before it happens."""
-        known, layout = self.known, pipeline.raw_layout
-        facts = pipeline.file_facts(self.slice.stream, self.spec, self.load_id, self.slice.start, partition=self.slice.partition)
-        dates = tuple("*" for _ in layout.partition([None] * len(layout.record_fields))) if layout.record_fields else ()
-        loaded = any(load["load_id"] == self.load_id for load in known.loads) if known else False
-        state = "already_loaded" if loaded else "landed" if self.landed else "new"
-        return {
-            "stream": self.slice.stream,
-            "load_id": self.load_id,
-            "state": state,
-            "extracts": not self.landed,
-            "slice_start": self.slice.start.isoformat(),
-            "slice_end": self.slice.end.isoformat(),
-            "watermark": self.slice.watermark,
-            "cursor_from": self.slice.cursor_from,
-            "cursor_to": self.slice.cursor_to,
-            "window": self.slice.window,
-            "partition": self.slice.partition,
-            "supersedes": list(self.supersedes),
-            "replaces_stream": self.replaces_stream,
-            "raw": lake.url_of(layout.key(facts, "*", dates)),
-            "manifest": lake.url_of(manifest_key(self.spec.name, self.load_id)),
-            "target": pipeline.target,
-            "table": str(self.spec.name),
-            "table_exists": known is not None,
-            "table_rows": known.rows if known else None,
-            "disposition": self.spec.disposition,
-            "declared_columns": [column.name for column in self.spec.columns],
-        }
-
 
 def load_id_for(pipeline: str, stream: str, run: Run) -> str:
     """Return `<slice start>-<8 hex of pipeline, stream and slice or run id>`; the clock plays no part."""
@@ -157,20 +126,10 @@ def surveyed(lake: Store, pipeline: Pipeline, plan: Plan, request: SliceRequest,
     return plan.slice.model_copy(update={"request": {SURVEYED: found}})
 
 
-def plan_pipeline(lake: Store, pipeline: Pipeline, run: Run) -> list[Plan]:
-    """Return what a run will do for each stream, with the slices that an earlier try has fixed; a lake that is not there is empty."""
-    plans = []
-    for stream in pipeline.streams():
-        try:
-            plan = plan_stream(lake, pipeline, stream, run)
-            fixed = lake.read(slice_key(plan.spec.name, plan.load_id))
-        except LakeRefused as err:
-            if err.code != "NoSuchBucket":
-                raise
-            nowhere = Plan(pipeline.table_spec(stream), _first_slice(pipeline, stream, run), False, (), run.mode == "full_refresh", None)
-            plan, fixed = nowhere, None
-        plans.append(replace(plan, slice=Slice.model_validate_json(fixed)) if fixed else plan)
-    return plans
+def first_plan(pipeline: Pipeline, stream: str, run: Run) -> Plan:
+    """Return what a run asks of one stream where there is no lake yet."""
+    slice_ = _new_slice(pipeline, stream, run, load_id_for(pipeline.name, stream, run), None)
+    return Plan(pipeline.table_spec(stream), slice_, False, (), run.mode == "full_refresh", None)
 
 
 def _revision(lake: Store, spec: TableSpec, first: str, run: Run) -> tuple[str, tuple[str, ...]]:
@@ -209,10 +168,6 @@ def _slice(
             # The same slice again: from the cursor where it began, not from where the stream is by now.
             return Slice.model_validate_json(original).model_copy(update={"load_id": load_id})
     return _new_slice(pipeline, stream, run, load_id, known)
-
-
-def _first_slice(pipeline: Pipeline, stream: str, run: Run) -> Slice:
-    return _new_slice(pipeline, stream, run, load_id_for(pipeline.name, stream, run), None)
 
 
 def _new_slice(pipeline: Pipeline, stream: str, run: Run, load_id: str, known: Snapshot | None) -> Slice:

@@ -1,4 +1,4 @@
-"""From a source through a bucket into DuckDB by one run, the bucket being the stage; dlt's issue 1692 asks for it since 2024."""
+"""Request 3 (dlt#1692, asked for since 2024): from a source through a bucket into DuckDB by one run, the bucket being the stage."""
 
 from __future__ import annotations
 

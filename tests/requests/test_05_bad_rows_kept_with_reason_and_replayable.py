@@ -1,4 +1,4 @@
-"""Request 5: bad rows kept with the reason and replayable."""
+"""Request 5 (dlt#1980, ingestr#1147): bad rows kept with the reason and replayable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raw files lie under the date that the records themselves bear, not under that of the run; dlt's issues 2866 and 555 ask for it."""
+"""Request 8 (dlt#2866, #555): raw files lie under the date that the records themselves bear, not under that of the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Request 10: parallel tasks and DuckDB's lock: others wait, with a limit, and are then told who holds it."""
+"""Request 10 (dagster#18746, #26848): parallel tasks and DuckDB's lock: others wait, with a limit, and are then told who holds it."""
 
 from __future__ import annotations
 

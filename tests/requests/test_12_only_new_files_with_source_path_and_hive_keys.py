@@ -36,9 +36,7 @@ def go(installation: Installation, exports: Store, day: int, in_place: bool) -> 
 
 
 @pytest.mark.parametrize("in_place", [False, True], ids=["copied", "in place"])
-def test_12_only_new_files_with_their_path_and_hive_keys_as_columns(
-    place: tuple[Installation, Store], in_place: bool, tmp_path: Path
-) -> None:
+def test_only_new_files_with_their_path_and_hive_keys_as_columns(place: tuple[Installation, Store], in_place: bool, tmp_path: Path) -> None:
     installation, exports = place
     exports.replace("sales/country=de/day=2026-01-02/b.csv", b"id\n1\n2\n")
     first = go(installation, exports, 0, in_place)

@@ -1,4 +1,4 @@
-"""Request 15: partitions, backfill and incremental state agree: each day once, in any order, and the watermark stays."""
+"""Request 15 (dagster PR#22000): partitions, backfill and incremental state agree: each day once, in any order, and the watermark stays."""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ import orjson
 import pytest
 import yaml
 
+from ducklift.dry_run import foretell
 from ducklift.errors import ConfigurationError, DuckliftError
+from ducklift.lake.filesystem import open_lake
 from ducklift.pipeline import Run, load_pipeline, run_pipeline
 from ducklift.settings import Settings, load_settings
 from ducklift.sources.base import Batch, ReadReport, SliceRequest, Source
@@ -191,6 +193,15 @@ class SourceContract:
             assert not report.ordered_and_complete
             assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
             assert [secret for secret in trial.secrets if secret in text] == []
+
+    def test_a_dry_run_tells_of_every_stream_and_writes_nothing(self, trial: Trial, settings: Settings, tmp_path: Path):
+        pipeline, before = pipeline_of(trial, settings), sorted(tmp_path.rglob("*"))
+
+        told = foretell(open_lake(settings), pipeline, Run.now(), settings)
+
+        assert [each["stream"] for each in told] == list(pipeline.streams())
+        assert {each["state"] for each in told} == {"new"}
+        assert sorted(tmp_path.rglob("*")) == before
 
     def test_a_run_lands_every_record_and_a_second_one_no_other(self, trial: Trial, settings: Settings):
         import duckdb

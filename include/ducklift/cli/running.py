@@ -84,11 +84,11 @@ def _moment(option: str, text: str) -> datetime:
 
 
 def _show_plans(pipeline: Pipeline, asked: Run, settings: Settings, as_json: bool) -> None:
+    from ducklift.dry_run import foretell
     from ducklift.lake.filesystem import open_lake
-    from ducklift.planning import plan_pipeline
 
     lake = open_lake(settings)
-    plans = [plan.as_dict(lake, pipeline) for plan in plan_pipeline(lake, pipeline, asked)]
+    plans = foretell(lake, pipeline, asked, settings)
     if as_json:
         print_json({"pipeline": pipeline.name, "state": "planned", "lake": lake.url, "loads": plans})
         return

@@ -73,25 +73,42 @@ def print_plans(plans: Sequence[Mapping[str, Any]]) -> None:
         say(screen, f"{plan['stream']} → {plan['table']} ({plan['disposition']}), load {plan['load_id']}", "bold")
         for name, value in _plan_facts(plan).items():
             say(screen, f"  {name:<9} {value}")
-    say(screen, "Nothing was read from the source, and nothing was written.", "dim")
+    listed = any(plan["files"] for plan in plans)
+    say(screen, f"Nothing {'but its list of files ' if listed else ''}was read from the source, and nothing was written.", "dim")
 
 
 def _plan_facts(plan: Mapping[str, Any]) -> dict[str, str]:
-    reads = {
-        "already_loaded": "nothing: this load is in the table",
-        "landed": "nothing: this load is in the lake, and only has to be loaded",
-    }.get(plan["state"])
-    if reads is None:
-        begin = "the beginning" if plan["cursor_from"] is None else f"cursor {plan['cursor_from']}"
-        mark = "" if plan["watermark"] is None else f" (watermark {plan['watermark']})"
-        reads = f"slice {plan['slice_start']} to {plan['slice_end']}, from {begin}{mark}"
-    exists = f"{plan['table_rows']:,} rows now" if plan["table_exists"] else "is made; its columns come with the first records"
-    facts = {"reads": reads, "writes": plan["raw"], "and": plan["manifest"], "table": exists}
+    facts = {"reads": _plan_reads(plan)}
+    if plan["extracts"]:
+        facts |= {"writes": plan["raw"], "and": plan["manifest"]}
+    facts["table"] = f"{plan['table_rows']:,} rows now" if plan["table_exists"] else "is made; its columns come with the first records"
+    if plan["state"] in ("new", "landed"):
+        facts["changes"] = plan["effect"]
+        if plan["new_columns"]:
+            facts["columns"] = f"{', '.join(plan['new_columns'])}: new"
     if plan["supersedes"]:
         facts["replaces"] = ", ".join(plan["supersedes"])
     if plan["replaces_stream"]:
         facts["replaces"] = "all that this stream loaded"
     return facts
+
+
+def _plan_reads(plan: Mapping[str, Any]) -> str:
+    nothing = {
+        "already_loaded": "nothing: this load is in the table",
+        "landed": "nothing: this load is in the lake, and only has to be loaded",
+        "not_over": f"nothing: the slice ends at {plan['slice_end']}; run it after that",
+    }.get(plan["state"])
+    if nothing:
+        return nothing
+    if files := plan["files"]:
+        unnamed = files["new"] - len(files["names"])
+        names = ", ".join([*files["names"], *([f"and {unnamed} more"] if unnamed else [])])
+        return f"{files['new']} of {files['matched']} files, {size(files['bytes'])}{': ' if names else ''}{names}"
+    begin = "the beginning" if plan["cursor_from"] is None else f"cursor {plan['cursor_from']}"
+    end = "" if plan["cursor_to"] is None else f" up to {plan['cursor_to']}"
+    mark = "" if plan["watermark"] is None else f" (watermark {plan['watermark']})"
+    return f"slice {plan['slice_start']} to {plan['slice_end']}, from {begin}{end}{mark}"
 
 
 def _line(load: Mapping[str, Any], shown: Sequence[str], first: str) -> list[str | None]:

@@ -1,4 +1,4 @@
-"""Request 6 for Parquet in place: late rows under the watermark arrive, and the watermark is what was loaded."""
+"""Request 6 (dlt#2269, #3064) for Parquet in place: late rows under the watermark arrive, and the watermark is what was loaded."""
 
 from __future__ import annotations
 
