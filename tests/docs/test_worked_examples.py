@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 from worked_example import differences
 
 
-@pytest.mark.parametrize("page", ["checks-and-quarantine.md", "new-pipelines.md"])
+@pytest.mark.parametrize("page", ["checks-and-quarantine.md", "layouts.md", "new-pipelines.md", "rebuild.md"])
 def test_a_worked_example_answers_as_it_is_written(page, project, monkeypatch):
     from ducklift.cli.app import app
 

@@ -18,12 +18,12 @@ def differences(page: str, home: Path, call: Callable[..., str]) -> list[str]:
     """Do what the page says in a project folder and return the lines of answers that came otherwise.
 
     `call` takes the words behind `ducklift` and returns what was printed. A pipeline's source is a file of the records shown last; in an
-    answer `…` stands for anything.
+    answer `…` stands for anything, and everywhere `$HERE` for the folder.
     """
     records = home / "records.json"
     records.write_text("{}")
     name, found = "", []
-    for kind, text in _BLOCK.findall((DOCUMENTS / page).read_text("utf-8")):
+    for kind, text in _BLOCK.findall((DOCUMENTS / page).read_text("utf-8").replace("$HERE", str(home))):
         if kind == "yaml":
             name = str(yaml.safe_load(text)["name"])
             file = home / "include" / "pipelines" / f"{name}.yaml"
