@@ -145,7 +145,7 @@ class Model:
                 counts["unchanged"] += 1
                 continue
             self.deletions.pop(key, None)
-            if self.deleted and row.data.get(self.deleted):
+            if self.deleted and row.data.get(self.deleted) == plain(True):
                 self.deletions[key] = row
                 counts["updated" if known else "unchanged"] += 1
                 counts["deleted"] += current.pop(key, None) is not None
