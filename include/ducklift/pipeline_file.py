@@ -139,6 +139,8 @@ class Pipeline(Spec):
         for stream in self.source.streams():
             spec = self.table_spec(stream)
             _personal_fields_are_sound(spec, self.raw_layout.record_fields)
+            if self.target == "lake":
+                _files_can_keep(spec)
             files.append((self.file_facts(stream, spec, "20260101T000000Z-00000000-r99", datetime.now(UTC)), spec.disposition))
         check_layout(self.raw_layout, files)
         check_tables_apart(self)
@@ -305,6 +307,21 @@ def check_tables_apart(pipeline: Pipeline) -> None:
             continue
         if (owner := unnamed.setdefault(spec.name, stream)) != stream:
             raise ValueError(f"table: {pipeline.table} makes {spec.name} of both {owner!r} and {stream!r}: name one of them under streams")
+
+
+def _files_can_keep(spec: TableSpec) -> None:
+    """Raise ValueError where a table in the lake alone is to be what files cannot make it: rows there are neither compared nor checked."""
+    asked = {
+        f"disposition: {spec.disposition}": spec.disposition in ("insert_only", "scd2"),
+        "merge_key": spec.merge_key,
+        "deleted_column": spec.deleted_column,
+        "checks": spec.checks,
+        f"contract: {spec.contract}": spec.contract != "evolve",
+        "quarantine_limit": spec.quarantine_limit != QuarantineLimit(),
+        "nested: tables": spec.nested == "tables",
+    }
+    if unkept := [name for name, is_asked in asked.items() if is_asked]:
+        raise ValueError(f"{', '.join(unkept)}: only a warehouse can do this; remove it, or write target: warehouse")
 
 
 def _personal_fields_are_sound(spec: TableSpec, layout_fields: Sequence[str]) -> None:

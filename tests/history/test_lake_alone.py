@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 from installations import STREAM, TABLE, Installation, Record, sighting, sightings, slice_run
+from pydantic import ValidationError
 from runs import go, rebuild_anew, rebuilt_is_equal
 
 from ducklift.errors import ConfigurationError, ContractBroken
@@ -87,6 +88,25 @@ def test_a_reextraction_and_a_full_refresh_take_the_place_of_loads_on_files_alon
 
     go(installation, sightings(7), day=2, mode="full_refresh", **LAKE)
     assert numbers(installation) == [7]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"disposition": "insert_only"},
+        {"disposition": "scd2"},
+        {"merge_key": ["bird"]},
+        {"deleted_column": "gone"},
+        {"checks": [{"not_null": "bird"}]},
+        {"contract": "freeze"},
+        {"quarantine_limit": {"rows": 0}},
+        {"nested": "tables", "record_column": None},
+    ],
+    ids=str,
+)
+def test_what_files_cannot_do_is_refused_and_not_left_out(installation: Installation, spec: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=f"{next(iter(spec))}.*: only a warehouse can do this"):
+        installation.pipeline([], target="lake", **spec)
 
 
 def test_a_reset_in_the_lake_is_a_commit_like_any_other(installation: Installation) -> None:
