@@ -198,7 +198,7 @@ def test_keys_and_cursors_of_another_kind_are_set_aside(ground: Ground, loads: L
     compared(ground.table(**spec), model, rule, [SETTLING, *loads], data, settling=1)
 
 
-@settings(max_examples=settings().max_examples // 3)
+@settings(max_examples=max(2, settings().max_examples // 3))
 @given(loads=histories(**KEYS, u=st.integers(1, 4)), rule=st.sampled_from(RULES), data=st.data())
 def test_a_load_that_others_supersede_is_as_if_it_had_never_been(ground: Ground, loads: Loads, rule: str, data: st.DataObject) -> None:
     trial = ground.table(disposition=rule, primary_key=["id"], incremental={"cursor": "u"}, allow_empty=True)
