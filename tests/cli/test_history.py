@@ -85,7 +85,7 @@ def test_a_dry_run_shows_what_would_happen_and_does_none_of_it(ducklift, upto, h
 
     assert shown.exit_code == 0
     assert "from the beginning" in shown.stdout
-    assert "Nothing was read from the source, and nothing was written." in shown.stdout
+    assert "No record was read from the source, and nothing was written." in shown.stdout
     assert sorted(home.rglob("*")) == before
 
 

@@ -1,4 +1,7 @@
-"""Request 3 (dlt#1692, asked for since 2024): from a source through a bucket into DuckDB by one run, the bucket being the stage."""
+"""Request 3 (dlt#1692, asked for since 2024): from a source through a bucket into DuckDB by one run, the bucket being the stage.
+
+Into MotherDuck it goes the same way: tests/contracts/test_warehouse_contract.py runs over a stand-in for an account, too.
+"""
 
 from __future__ import annotations
 

@@ -122,6 +122,9 @@ def test_a_dry_run_on_s3_makes_no_bucket_and_changes_no_object(tmp_path: Path, m
     (tmp_path / "project").mkdir()
     installation = Installation(tmp_path / "project", "s3://never-made-before/lake", moto_s3.environment)
     assert dry(installation, sightings(1))["state"] == "new"
+    (tmp_path / "a.csv").write_text("id\n1\n")
+    files = BucketFilesSource(buckets=(tmp_path.as_uri(),), path="*.csv")
+    assert dry(installation, source=files, record_column=None, columns=())["files"]["names"] == ["a.csv"]
     assert "never-made-before" not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
 
     go(installation, sightings(1))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 from installations import DAY, STREAM, TABLE, Installation, Record, sighting, slice_run
 
+from ducklift.dry_run import foretell
 from ducklift.errors import ConfigurationError, SliceNotOver
 from ducklift.lake.layout import snapshot_key
 from ducklift.pipeline import Pipeline, extract, load, upload
@@ -157,6 +158,8 @@ def test_a_day_that_is_not_over_is_refused_before_anything_is_read(installation:
         extract(pipeline_over(installation, 1), STREAM, run, installation.settings)
 
     assert (caught.value.ends_at, caught.value.exit_code) == (today + timedelta(days=1), 3)
+    [told] = foretell(installation.lake, pipeline_over(installation, 1), run, installation.settings)
+    assert (told["state"], told["extracts"]) == ("not_over", False)
     assert installation.keys("_ducklift/slices/") == []
 
 

@@ -73,8 +73,7 @@ def print_plans(plans: Sequence[Mapping[str, Any]]) -> None:
         say(screen, f"{plan['stream']} → {plan['table']} ({plan['disposition']}), load {plan['load_id']}", "bold")
         for name, value in _plan_facts(plan).items():
             say(screen, f"  {name:<9} {value}")
-    listed = any(plan["files"] for plan in plans)
-    say(screen, f"Nothing {'but its list of files ' if listed else ''}was read from the source, and nothing was written.", "dim")
+    say(screen, "No record was read from the source, and nothing was written.", "dim")
 
 
 def _plan_facts(plan: Mapping[str, Any]) -> dict[str, str]:
