@@ -13,6 +13,8 @@ Disposition = Literal["append", "replace", "merge", "insert_only", "scd2"]
 PiiTreatment = Literal["hash", "redact", "drop"]
 ContractMode = Literal["evolve", "freeze", "quarantine"]
 Fields = Literal["all", "declared"]
+# Ducklift's own schema, and those that DuckDB keeps for itself.
+RESERVED_DATASETS = ("_ducklift", "information_schema", "pg_catalog", "system", "temp")
 LINEAGE_COLUMNS = ("_load_id", "_loaded_at", "_extracted_at", "_source_file")
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -238,6 +240,13 @@ class TableSpec(Spec):
             return None
         named = (column.name for column in self.columns if self.incremental.cursor in (column.name, column.field))
         return next(named, self.incremental.cursor)
+
+    @field_validator("name")
+    @classmethod
+    def _dataset_is_free(cls, value: TableName) -> TableName:
+        if value.dataset in RESERVED_DATASETS:
+            raise ValueError(f"dataset {value.dataset!r} is not for tables of yours: choose another name, for example 'reddit'")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> TableSpec:

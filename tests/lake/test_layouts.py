@@ -133,6 +133,19 @@ def test_two_tables_of_a_pipeline_never_share_a_path(installation: Installation)
         installation.pipeline(streams=streams, table=None, layout="raw/{dataset}/{load_id}.{file_id}", tables=tables)
 
 
+@pytest.mark.parametrize("table", ["_nature.sightings", "nature._sightings", "nature._loads"])
+def test_files_under_a_name_that_readers_skip_are_refused(installation: Installation, table: str) -> None:
+    with pytest.raises(ValueError, match=r"into '_\w+': readers skip what starts with '_'.* A valid layout: "):
+        pipeline(installation, table=table)
+    assert pipeline(installation, table=table, layout="raw/t-{dataset}.{table}/{file_id}").layout
+
+
+@pytest.mark.parametrize("dataset", ["_ducklift", "information_schema", "pg_catalog", "temp"])
+def test_a_dataset_that_is_ducklifts_own_or_duckdbs_is_refused(installation: Installation, dataset: str) -> None:
+    with pytest.raises(ValueError, match=f"dataset '{dataset}' is not for tables of yours"):
+        pipeline(installation, table=f"{dataset}.loads")
+
+
 def test_a_key_longer_than_a_store_takes_is_refused(installation: Installation) -> None:
     with pytest.raises(ValueError, match=r"with names of up to \d+; stores take 1024 and 255"):
         pipeline(installation, layout=f"raw/{{table}}/{'x' * 240}{{file_id}}")
