@@ -19,6 +19,7 @@ from ducklift.settings import Settings
 if TYPE_CHECKING:
     from ducklift.lake.store import Store
     from ducklift.warehouse import Warehouse
+    from ducklift.warehouse.resources import Resources
     from ducklift.warehouse.targets import Target
 
 State = Literal["ok", "note", "wait", "problem"]
@@ -38,6 +39,13 @@ NETWORK_FILESYSTEMS = (
     "virtiofs",
     "beegfs",
 )
+SHUT = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "lock_configuration": "true",
+}
+"""What DuckDB's settings are once a connection is shut."""
 # Executors that run tasks on other machines than the one that this process is on.
 SPREADING_EXECUTORS = ("CeleryExecutor", "KubernetesExecutor", "EcsExecutor", "BatchExecutor", "EdgeExecutor")
 SMALLEST_FREE_BYTES = 2 * 10**9
@@ -231,6 +239,21 @@ def _resources(settings: Settings) -> Iterator[Finding]:
     yield Finding("resources", "ok", f"spills up to {granted.temp_limit_bytes / 1e9:,.1f} GB into {spill} ({origin})")
     if not os.access(existing(spill), os.W_OK):
         yield Finding("resources", "problem", f"{spill} is not writable for this user; set DUCKLIFT_TEMP_DIRECTORY.", EXIT_FAILED)
+    yield _hardening(spill, granted)
+
+
+def _hardening(spill: Path, granted: Resources) -> Finding:
+    """Tell what a connection is like after it was shut, asked of one that was."""
+    import duckdb
+
+    from ducklift.warehouse.connect import harden
+
+    with duckdb.connect() as connection:
+        harden(connection, [], spill, granted)
+        found = dict(connection.execute("SELECT name, value FROM duckdb_settings() WHERE list_contains(?, name)", [list(SHUT)]).fetchall())
+    told = ", ".join(f"{name}={found[name]}" for name in SHUT)
+    text = f"hardening: a connection reaches the load's own folder and a DuckLake's data, no other file ({told})"
+    return Finding("resources", "ok", text) if found == SHUT else Finding("resources", "problem", f"not in force: {text}", EXIT_FAILED)
 
 
 def spreading_executor(settings: Settings) -> str | None:

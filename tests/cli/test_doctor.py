@@ -43,6 +43,19 @@ def test_settings_are_told_with_where_they_came_from(ducklift, monkeypatch: pyte
     ]
 
 
+def test_the_hardening_of_connections_is_told_and_one_that_is_not_in_force_is_a_problem(ducklift, monkeypatch: pytest.MonkeyPatch):
+    from ducklift.warehouse import connect
+
+    told = [text for state, text in findings(ducklift("doctor", "--json"), "resources") if state == "ok" and text.startswith("hardening")]
+    assert [word in told[0] for word in ("enable_external_access=false", "lock_configuration=true")] == [True, True]
+
+    monkeypatch.setattr(connect, "harden", lambda *_arguments: None)
+    answer = ducklift("doctor", "--json")
+
+    assert answer.exit_code == 1
+    assert [text for state, text in findings(answer, "resources") if state == "problem" and "enable_external_access=true" in text]
+
+
 @pytest.mark.parametrize("flag", [(), ("--json",)])
 def test_a_password_in_a_url_is_refused_and_never_shown(ducklift, monkeypatch: pytest.MonkeyPatch, flag):
     monkeypatch.setenv("DUCKLIFT_WAREHOUSE_URL", "ducklake:postgresql://me:hunter2@host/db")
