@@ -73,6 +73,76 @@ def test_insert_only_leaves_a_known_key_as_it_was(place: Place):
     assert place.rows("id, bird") == [("s0001", "wren"), ("s0002", "wren")]
 
 
+def test_scd2_keeps_every_version_with_its_time(place: Place):
+    spec = {"disposition": "scd2", "columns": [], "record_column": None, "incremental": {"cursor": "since"}}
+
+    def price(day: int, amount: int) -> dict[str, object]:
+        return {"id": "tea", "since": f"2026-01-{day:02d}", "price": amount}
+
+    place.land([price(1, 3), {"id": "cup", "since": "2026-01-01", "price": 9}], day=0, **spec)
+    place.land([price(9, 5), price(5, 4)], day=1, **spec)
+    summary = place.land([price(3, 0), price(9, 5)], day=2, **spec)
+
+    assert (summary.rows_inserted, summary.rows_updated, summary.rows_unchanged) == (0, 0, 2)
+    found = place.rows("id, price, _valid_from, _valid_to")
+    starts = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 5, 9)]
+    assert found == [
+        ("cup", 9, starts[0], None),
+        ("tea", 3, starts[0], starts[1]),
+        ("tea", 4, starts[1], starts[2]),
+        ("tea", 5, starts[2], None),
+    ]
+
+
+def test_merge_replaces_partitions_and_deletes_by_a_mark(place: Place):
+    spec = {"columns": [], "record_column": None, "incremental": None, "merge_key": ["day"], "deleted_column": "gone"}
+
+    def visit(number: int, day: str, gone: bool = False) -> dict[str, object]:
+        return {"id": number, "day": day, "gone": gone}
+
+    place.land([visit(1, "mon"), visit(2, "mon"), visit(3, "tue"), visit(4, "wed")], day=0, **spec)
+    summary = place.land([visit(2, "mon"), visit(5, "mon"), visit(3, "thu", gone=True)], day=1, **spec)
+
+    assert (summary.rows_inserted, summary.rows_updated, summary.rows_unchanged, summary.rows_deleted) == (1, 1, 1, 2)
+    assert place.rows('"day", id') == [("mon", 2), ("mon", 5), ("wed", 4)]
+
+
+WIDENED = {
+    "whole": (1, 1.5, "DOUBLE", ["1.0", "1.5"]),
+    "great": (1, 2**70, "DECIMAL(38,0)", ["1", str(2**70)]),
+    "mixed": (2**70, 0.5, "DECIMAL(38,0)", [str(2**70), None]),
+    "day": ("2026-01-01", "2026-01-01T12:00:00", "TIMESTAMP", ["2026-01-01 00:00:00", "2026-01-01 12:00:00"]),
+    "moment": ("2026-01-01T12:00:00", "2026-01-01T12:00:00Z", "TIMESTAMP WITH TIME ZONE", ["2026-01-01 12:00:00+00"] * 2),
+    "flipped": (1, "many", "BIGINT", ["1", None]),
+    "yes": (True, "maybe", "BOOLEAN", ["true", None]),
+}
+
+
+def test_columns_widen_and_get_variants_whatever_the_place_can_alter_by_itself(place: Place):
+    spec = {"columns": [], "record_column": None, "incremental": None}
+    place.land([{"id": "a", **{name: case[0] for name, case in WIDENED.items()}}], day=0, **spec)
+    place.land([{"id": "b", **{name: case[1] for name, case in WIDENED.items()}}], day=1, **spec)
+
+    types = dict(row[:2] for row in place.warehouse.rows(f"DESCRIBE SELECT {', '.join(WIDENED)} FROM {TABLE}"))
+    assert {name: types[name] for name in WIDENED} == {name: case[2] for name, case in WIDENED.items()}
+    for name, case in WIDENED.items():
+        found = place.warehouse.rows(f"SELECT CAST({name} AS VARCHAR) FROM {TABLE} ORDER BY id")
+        assert [value for (value,) in found] == case[3]
+    assert place.rows("mixed__v_text, flipped__v_text, yes__v_text")[0] == ("0.5", "many", "maybe")
+    assert place.land([{"id": "a", "whole": 7}], day=2, **spec).rows_updated == 1
+
+
+def test_child_tables_follow_their_parents(place: Place):
+    spec = {"columns": [], "record_column": None, "incremental": None, "nested": "tables", "deleted_column": "gone"}
+    place.land([{"id": name, "items": [{"sku": name, "n": 1}, {"sku": "cup"}]} for name in "abc"], day=0, **spec)
+    place.land([{"id": "a", "items": [{"sku": "tea", "n": 1.5}]}, {"id": "b", "gone": True}], day=1, **spec)
+
+    found = place.warehouse.rows(
+        f"SELECT p.id, c._index, c.sku, c.n FROM {TABLE} AS p JOIN {TABLE}__items AS c ON c._parent_key = p._row_key ORDER BY ALL"
+    )
+    assert found == [("a", 0, "tea", 1.5), ("c", 0, "c", 1.0), ("c", 1, "cup", None)]
+
+
 def test_a_new_column_is_added_and_recorded_and_old_rows_have_null_in_it(place: Place):
     pipeline = place.installation.pipeline(sightings(1))
     place.load(pipeline)
