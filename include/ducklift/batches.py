@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
-from ducklift.cursors import Cursor, greatest, reaches
+from ducklift.cursors import Cursor, greatest, reaches, storable
 from ducklift.errors import ConfigurationError, RecordUnwritable
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class JsonLines:
 def greatest_cursor(batch: Batch, field: str) -> Cursor | None:
     """Return the latest value of a cursor field in a batch, or None when no record has one; dates and times as ISO 8601 text."""
     if isinstance(batch, list):
-        return greatest(record.get(field) for record in batch)
+        return storable(greatest(record.get(field) for record in batch), field)
     if field not in batch.schema.names:
         return None
     import pyarrow.compute as pc
@@ -61,7 +61,7 @@ def greatest_cursor(batch: Batch, field: str) -> Cursor | None:
         ) from err
     if isinstance(value, Decimal):
         value = int(value) if value == int(value) else str(value)
-    return greatest([value.isoformat() if isinstance(value, date) else value])
+    return storable(greatest([value.isoformat() if isinstance(value, date) else value]), field)
 
 
 def before_cursor(batch: Batch, field: str, end: Cursor) -> Batch:

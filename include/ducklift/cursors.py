@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
+from ducklift.errors import ConfigurationError
+
 Cursor = int | float | str
 Epoch = Literal["s", "ms", "us", "ns"]
 PER_SECOND: dict[Epoch, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -19,19 +21,17 @@ def cursor_at(moment: datetime, epoch: Epoch | None) -> Cursor:
     return since_1970 // timedelta(microseconds=1) * PER_SECOND[epoch] // 10**6
 
 
-def behind(watermark: Cursor, overlap_s: int) -> Cursor:
-    """Return where reading starts again: `overlap_s` seconds (or units, for a plain number) behind the watermark.
+def behind(watermark: Cursor, overlap_s: int, epoch: Epoch | None = None) -> Cursor:
+    """Return where reading starts again: `overlap_s` seconds behind the watermark.
 
-    A text that is no date has no "behind": it is returned as it is.
+    A number counts in the unit `epoch`, or in one of its own where that is not told: `overlap_s` is then so many of it. A text that is no
+    date has no "behind": it is returned as it is.
     """
     if not overlap_s:
         return watermark
     if isinstance(watermark, int | float):
-        return watermark - overlap_s
-    try:
-        return (datetime.fromisoformat(watermark) - timedelta(seconds=overlap_s)).isoformat()
-    except ValueError:
-        return watermark
+        return watermark - overlap_s * (PER_SECOND[epoch] if epoch else 1)
+    return (datetime.fromisoformat(watermark) - timedelta(seconds=overlap_s)).isoformat() if _moment(watermark) else watermark
 
 
 def latest(known: Cursor | None, offered: Cursor | None) -> Cursor | None:
@@ -40,7 +40,7 @@ def latest(known: Cursor | None, offered: Cursor | None) -> Cursor | None:
         return offered if known is None else known
     if isinstance(known, str) != isinstance(offered, str):
         return offered  # the cursor's type was changed on purpose in the pipeline file
-    return offered if _ordered(offered) > _ordered(known) else known  # type: ignore[operator]
+    return known if _reaches(known, offered) else offered
 
 
 def greatest(values: Iterable[object]) -> Cursor | None:
@@ -55,22 +55,38 @@ def greatest(values: Iterable[object]) -> Cursor | None:
     return found
 
 
+def storable(value: Cursor | None, field: str) -> Cursor | None:
+    """Return a cursor as it is; raises `ConfigurationError` for an integer that no watermark holds, since JSON readers would round it."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise ConfigurationError(f"The cursor {field!r} is {value}, and a watermark holds integers of 64 bits. Choose another field.")
+    return value
+
+
 def reaches(value: object, end: Cursor) -> bool:
     """Return whether a value is the cursor `end` or lies beyond it; what cannot be compared with it does not."""
     value = value.isoformat() if isinstance(value, date) else value
     if isinstance(value, bool) or not isinstance(value, int | float | str) or isinstance(value, str) != isinstance(end, str):
         return False
-    known, bound = _ordered(value), _ordered(end)
-    if type(known) is not type(bound) and isinstance(end, str):
-        return str(value) >= end  # one of the two is no date
-    return known >= bound  # type: ignore[operator]
+    return _reaches(value, end)
 
 
-def _ordered(value: Cursor) -> Cursor | datetime:
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            return value
-        return moment if moment.tzinfo else moment.astimezone()
-    return value
+def _reaches(value: Cursor, bound: Cursor) -> bool:
+    """Compare two of a kind: numbers, or texts, which are compared as moments where both are."""
+    if isinstance(value, str) and isinstance(bound, str):
+        moments = _moment(value), _moment(bound)
+        return moments[0] >= moments[1] if moments[0] and moments[1] else value >= bound
+    return value >= bound  # type: ignore[operator]
+
+
+def _moment(text: str) -> datetime | None:
+    """Return the moment that a text tells (without a zone: in UTC), or None.
+
+    Python also reads days and times without any mark between them: there, the digits of a number are a date of the Middle Ages.
+    """
+    if text[4:5] != "-" or text[7:8] != "-":
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -300,7 +300,9 @@ def _spec_for(manifest: Manifest, settings: Settings, pipeline: Pipeline | None)
         if manifest.pipeline not in pipeline_names(settings):
             return manifest.spec
         pipeline = load_pipeline(manifest.pipeline, settings)
-    return pipeline.with_options(manifest.chosen).table_spec(manifest.stream, manifest.found_key)
+    # Its table is the one that it landed for, whatever the file names by now.
+    found = pipeline.with_options(manifest.chosen).table_spec(manifest.stream, manifest.found_key)
+    return found.model_copy(update={"name": manifest.table})
 
 
 def resolved(pipeline: Pipeline, settings: Settings) -> Pipeline:

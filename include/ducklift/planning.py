@@ -180,11 +180,17 @@ def _new_slice(pipeline: Pipeline, stream: str, run: Run, load_id: str, known: S
     if spec.incremental and run.window and run.mode != "full_refresh" and pipeline.source.reads_windows():
         wanted |= _window(spec.incremental, run, known.watermark_of(pipeline.name, stream) if known else None)
     elif spec.incremental and pipeline.source.stream_uses_watermark(stream):
-        watermark = known.watermark_of(pipeline.name, stream) if known is not None and run.mode != "full_refresh" else None
+        # What takes the place of the whole table is the whole.
+        goes_on = run.mode != "full_refresh" and spec.disposition != "replace"
+        watermark = known.watermark_of(pipeline.name, stream) if known is not None and goes_on else None
         wanted["watermark"] = watermark
-        wanted["cursor_from"] = spec.incremental.initial if watermark is None else behind(watermark, spec.incremental.overlap_s)
+        wanted["cursor_from"] = _from(watermark, spec.incremental)
         wanted["cursor_to"] = _end(spec.incremental, run, watermark)
     return Slice(load_id=load_id, pipeline=pipeline.name, stream=stream, start=run.slice_start, end=run.slice_end, **wanted)
+
+
+def _from(watermark: Cursor | None, incremental: Incremental) -> Cursor | None:
+    return incremental.initial if watermark is None else behind(watermark, incremental.overlap_s, incremental.epoch)
 
 
 def _window(incremental: Incremental, run: Run, watermark: Cursor | None) -> dict[str, Any]:

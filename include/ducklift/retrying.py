@@ -155,7 +155,8 @@ def _specification(settings: Settings, table: TableName, parent: _Parent) -> tup
     moves = bool(original and original.moves_watermark) and parent.is_newest
     if parent.pipeline in pipeline_names(settings):
         chosen, found_key = (original.chosen, original.found_key) if original else ({}, ())
-        return load_pipeline(parent.pipeline, settings).with_options(chosen).table_spec(parent.stream, found_key), moves, chosen
+        spec = load_pipeline(parent.pipeline, settings).with_options(chosen).table_spec(parent.stream, found_key)
+        return spec.model_copy(update={"name": table}), moves, chosen
     if original is None:
         reason = f"neither the pipeline file {parent.pipeline}.yaml nor the manifest {lake.url_of(key)} is there"
         raise ConfigurationError(f"Nothing says how load {parent.load_id} is to be loaded: {reason}.")

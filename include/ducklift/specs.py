@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -147,6 +148,12 @@ class Incremental(Spec):
     null_cursor: Literal["load", "quarantine", "fail"] = Field(default="load", description="What becomes of records without a cursor.")
 
     _seconds = field_validator("overlap_s", mode="before")(seconds)
+
+    @field_validator("initial", "end", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        # YAML makes a date of 2026-01-01 without quotes.
+        return value.isoformat() if isinstance(value, date) else value
 
 
 class SyntheticKey(Spec):

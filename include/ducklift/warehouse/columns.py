@@ -9,6 +9,7 @@ from ducklift.warehouse.connect import Warehouse
 from ducklift.warehouse.identifiers import quote_literal
 
 INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
+TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE")
 EXACT_IN_DOUBLE = 2**53
 _EARLIEST_S, _LATEST_S = -62135596800, 253402300799  # years 1 and 9999: beyond them to_timestamp raises
 

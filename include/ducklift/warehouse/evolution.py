@@ -42,10 +42,8 @@ class Plan:
 
     def named(self, name: str) -> str:
         """Return the name of the column that a specification calls by its own name or by its field's."""
-        for column in self.columns:
-            if name == column.name or (name == column.field and not column.variant_of):
-                return column.name
-        return name
+        fields = {column.field: column.name for column in reversed(self.columns) if not column.variant_of}
+        return name if any(name == column.name for column in self.columns) else fields.get(name, name)
 
     @property
     def keys(self) -> list[str]:
@@ -224,7 +222,7 @@ def json_fields(warehouse: Warehouse, spec: TableSpec) -> set[str]:
 def _inferred(warehouse: Warehouse, reader: Reader, fields: Sequence[str]) -> dict[str, str]:
     if reader.typed:
         types = reader.types(warehouse)
-        return {name: _stored_type(types[name]) for name in fields if name in types}
+        return {name: stored_type(types[name]) for name in fields if name in types}
     told = {name: inferred_type(reader.kinds[name]) for name in fields if name in reader.kinds}
     known = {name: type_ for name, type_ in told.items() if type_}
     # A field without any kind has no value, and makes no column.
@@ -238,7 +236,7 @@ def _inferred(warehouse: Warehouse, reader: Reader, fields: Sequence[str]) -> di
     return known | {name: types[f"c{index}"] for index, name in enumerate(fields) if f"c{index}" in types}
 
 
-def _stored_type(type_: str) -> str:
+def stored_type(type_: str) -> str:
     """Return the type in which a Parquet column is stored: nested values are JSON, so that no unknown struct field can get lost."""
     return "JSON" if type_.startswith(PLAIN_NESTED) or type_.endswith("]") else "VARCHAR" if type_.startswith("ENUM") else type_
 

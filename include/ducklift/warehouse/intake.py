@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from ducklift.cursors import Cursor
+from ducklift.cursors import Cursor, storable
 from ducklift.errors import CorruptObject, LoadFailed
 from ducklift.failpoints import reach
 from ducklift.lake.manifest import Manifest
@@ -149,12 +149,13 @@ def bring_in(
     rows that streamed do not all fit; the caller rolls back and takes the files in without `quick`.
     """
     manifest, plan = intake.manifest, intake.plan
+    landing = _landing(manifest, plan, loaded_at, watermark)
     before = existing_columns(warehouse, manifest.table)
     if intake.staged and intake.staged.nothing_fits and (plan.is_new or plan.spec.disposition != "replace"):
         if before_rows:
             before_rows()
         release(warehouse, manifest)
-        return _nothing_brought(warehouse, intake, Landing(plan, manifest.load_id, loaded_at, manifest.extracted_at, watermark))
+        return _nothing_brought(warehouse, intake, landing)
     if manifest.rows or plan.columns:
         apply_plan(warehouse, plan, manifest.load_id, loaded_at)
         make_children(warehouse, intake.children, manifest.load_id, loaded_at)
@@ -162,7 +163,6 @@ def bring_in(
     if before_rows:
         before_rows()
     release(warehouse, manifest)
-    landing = Landing(plan, manifest.load_id, loaded_at, manifest.extracted_at, watermark)
     column = cursor_column(plan)
     if intake.staged is None:
         brought = _streamed(warehouse, intake, landing, column)
@@ -176,6 +176,11 @@ def bring_in(
     after = existing_columns(warehouse, manifest.table)
     columns = after if after != before or any(child.changes for child in intake.children) else None
     return replace(brought, counts=replace(brought.counts, rows_extracted=manifest.rows), columns=columns)
+
+
+def _landing(manifest: Manifest, plan: Plan, loaded_at: datetime, watermark: Cursor | None) -> Landing:
+    stream = (manifest.pipeline, manifest.stream)
+    return Landing(plan, manifest.load_id, loaded_at, manifest.extracted_at, stream, watermark, manifest.retried_load is not None)
 
 
 def _checked(warehouse: Warehouse, landing: Landing) -> tuple[str, ...]:
@@ -226,4 +231,6 @@ def _cursor(text: str | None, column: Column | None) -> Cursor | None:
         number = orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
+    if isinstance(number, float) and text.lstrip("-").isdigit():
+        return storable(int(text), column.field)
     return number if isinstance(number, int | float) else text

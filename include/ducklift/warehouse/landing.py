@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ducklift.cursors import Cursor
+from ducklift.errors import ConfigurationError
 from ducklift.specs import TableSpec
 from ducklift.warehouse.columns import Column, conversion
 from ducklift.warehouse.connect import Warehouse
@@ -16,13 +17,18 @@ from ducklift.warehouse.staging import STAGED
 
 @dataclass(frozen=True)
 class Landing:
-    """One load: its plan, the values of its lineage columns, and the stream's watermark before it."""
+    """One load: its plan, the values of its lineage columns, and the stream's watermark before it.
+
+    `stream` is the pipeline and its stream; `is_retry` says that the rows are those of an earlier load that were quarantined.
+    """
 
     plan: Plan
     load_id: str
     loaded_at: datetime
     extracted_at: datetime
+    stream: tuple[str, str]
     watermark: Cursor | None = None
+    is_retry: bool = False
 
     @property
     def spec(self) -> TableSpec:
@@ -48,6 +54,12 @@ class Landing:
     def same_data(self) -> str:
         """Return the SQL that is true when `t` and `s` agree in all columns but lineage."""
         return " AND ".join(f"t.{name} IS NOT DISTINCT FROM s.{name}" for name in self.plan.data_columns)
+
+    @property
+    def loads_of_stream(self) -> str:
+        """Return the SQL of the ids of the stream's loads: what other streams brought may be equal, but is not the same."""
+        pipeline, stream = map(quote_literal, self.stream)
+        return f"SELECT load_id FROM _ducklift.loads WHERE pipeline = {pipeline} AND stream = {stream}"
 
     @property
     def data_hash(self) -> str:
@@ -118,8 +130,16 @@ def cursor_column(plan: Plan) -> Column | None:
     if plan.spec.incremental is None:
         return None
     cursor = plan.spec.incremental.cursor
-    named = [column for column in plan.columns if cursor in (column.name, column.field) and not column.variant_of]
-    return named[0] if named else None
+    own = [column for column in plan.columns if not column.variant_of]
+    return next((column for column in own if column.field == cursor), next((column for column in own if column.name == cursor), None))
+
+
+def refuse_unclear_cursor(plan: Plan) -> None:
+    """Raise `ConfigurationError` where the cursor is called by its column: records are read by their field, and would have none."""
+    column = cursor_column(plan)
+    if plan.spec.incremental and column and column.field != plan.spec.incremental.cursor:
+        told = f"{plan.spec.name}: incremental.cursor {column.name!r} is a column, which is filled from the field {column.field!r}"
+        raise ConfigurationError(f"{told}. Name the field: incremental: {{cursor: {column.field}}}.")
 
 
 def changed(warehouse: Warehouse, sql: str) -> int:

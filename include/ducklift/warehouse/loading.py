@@ -26,7 +26,9 @@ from ducklift.warehouse.connect import Warehouse, open_warehouse
 from ducklift.warehouse.fetching import Fetched, fetch
 from ducklift.warehouse.intake import Brought, Intake, SecondLookNeeded, bring_in, refusals_named, take_in
 from ducklift.warehouse.known_files import files_there, goes_by_files
+from ducklift.warehouse.landing import refuse_unclear_cursor
 from ducklift.warehouse.lossy_types import refuse_lossy_types
+from ducklift.warehouse.merge import refuse_unclear_deletions
 from ducklift.warehouse.quarantine import specification_of
 from ducklift.warehouse.read_copy import check_read_copy, refresh_read_copy
 from ducklift.warehouse.snapshots import snapshot_of
@@ -80,6 +82,8 @@ def load_into(warehouse: Warehouse, lake: Store, manifest: Manifest, manifest_by
                 shape = _shape(warehouse, manifest.table)
                 highest = watermarks.highest_loaded(warehouse, manifest)
                 intake = take_in(warehouse, fetched.manifest, spec, fetched.files, highest, quick)
+                refuse_unclear_cursor(intake.plan)
+                refuse_unclear_deletions(intake.plan)
                 try:
                     return _commit(warehouse, intake, fetched, shape, sha256, url, started, remove)
                 except SecondLookNeeded:

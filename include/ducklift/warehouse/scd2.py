@@ -8,18 +8,17 @@ make a chain when the cursor is a time.
 from __future__ import annotations
 
 from ducklift.summary import RowCounts
+from ducklift.warehouse.columns import TIMES
 from ducklift.warehouse.connect import Warehouse
 from ducklift.warehouse.identifiers import quote_identifier
 from ducklift.warehouse.landing import Landing, changed, cursor_column, remove_duplicates
 from ducklift.warehouse.staging import STAGED
 
-_TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE")
-
 
 def scd2(warehouse: Warehouse, landing: Landing) -> RowCounts:
     """Close the open versions that changed, open the new ones, and count what became of each staged row."""
     column = cursor_column(landing.plan)
-    chained = column is not None and column.type in _TIMES
+    chained = column is not None and column.type in TIMES
     deduplicated = 0 if chained else remove_duplicates(warehouse, landing)
     moment = f"coalesce(CAST(s.{landing.cursor} AS TIMESTAMPTZ), {landing.extracted_at_sql})" if chained else landing.extracted_at_sql
     _make_chain(warehouse, landing, moment)

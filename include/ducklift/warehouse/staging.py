@@ -7,16 +7,19 @@ from dataclasses import dataclass, replace
 
 from ducklift.errors import ContractBroken
 from ducklift.failpoints import reach
-from ducklift.warehouse.columns import INTEGERS, Column, Conversion, conversion, moment_of, without_null_words
+from ducklift.warehouse.columns import INTEGERS, TIMES, Column, Conversion, conversion, moment_of, without_null_words
 from ducklift.warehouse.connect import Warehouse
-from ducklift.warehouse.evolution import PLAIN_NESTED, Plan, fits_widened
+from ducklift.warehouse.evolution import PLAIN_NESTED, Plan, fits_widened, stored_type
 from ducklift.warehouse.identifiers import quote_identifier, quote_literal
 from ducklift.warehouse.inference import offered_type, widened
+from ducklift.warehouse.naming import column_names
 from ducklift.warehouse.proven import is_time, native_type, serves
 from ducklift.warehouse.readers import Reader, Relation, Shape
 
 STAGED = "temp.staged"
 _ROUNDS = 4
+_MOMENT = "TIMESTAMP WITH TIME ZONE"
+_NO_CURSOR = "the cursor is missing"
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def stage(warehouse: Warehouse, plan: Plan, reader: Reader | None, keys: dict[st
 
     Its columns are the table's without lineage, and `_position` (place in the load, from 1), `_source_file`, `_cursor_text` (the cursor as
     it stood in the record) and `_problem` (NULL, or why the row cannot be loaded). `keys` maps local files to their keys in the lake.
-    Raises `ContractBroken` where a contract is `freeze` and values do not fit.
+    Raises `ContractBroken` where a contract is `freeze` and values do not fit, or where `null_cursor` is `fail` and one is missing.
     """
     for _ in range(_ROUNDS):
         reader = _read_into(warehouse, staged, plan, reader, keys)
@@ -48,8 +51,20 @@ def stage(warehouse: Warehouse, plan: Plan, reader: Reader | None, keys: dict[st
         if evolved == plan:
             break
         plan = evolved
+    if problems:
+        _refuse_missing_cursors(warehouse, staged, plan)
     reach("load.staged")
     return Staged(plan, reader, rows, problems)
+
+
+def _refuse_missing_cursors(warehouse: Warehouse, staged: str, plan: Plan) -> None:
+    incremental = plan.spec.incremental
+    if incremental is None or incremental.null_cursor != "fail":
+        return
+    count, first = warehouse.rows(f"SELECT count(*), min(_position) FROM {staged} WHERE _problem = ?", [_NO_CURSOR])[0]
+    if count:
+        reason = f"null_cursor is 'fail', and {count} records have no {incremental.cursor!r}; the first is record {first} of the load"
+        raise ContractBroken(str(plan.spec.name), f"{reason}. Nothing was loaded.")
 
 
 def stream(warehouse: Warehouse, plan: Plan, reader: Reader, keys: dict[str, str], target: str, lineage: str) -> int:
@@ -98,6 +113,9 @@ def _staging_sql(warehouse: Warehouse, plan: Plan, reader: Reader | None, keys: 
     relation = reader.relation(warehouse, wanted, with_record=spec.record_column is not None)
     fields = _Fields(relation, plan, wanted, reader.types(warehouse))
     typed, problems = [], [f"WHEN {relation.broken} THEN {quote_literal(relation.reason)}"] if relation.broken != "false" else []
+    if spec.incremental and spec.incremental.null_cursor != "load":
+        # Before the others: where this one stops the load, no other may hide it.
+        problems.append(f"WHEN {fields.text(spec.incremental.cursor)} IS NULL THEN {quote_literal(_NO_CURSOR)}")
     variants = {column.variant_of: column for column in plan.columns if column.variant_of}
     if spec.synthetic_key:
         typed.append(f"{fields.synthetic_key()} AS {quote_identifier(spec.synthetic_key.name)}")
@@ -110,8 +128,6 @@ def _staging_sql(warehouse: Warehouse, plan: Plan, reader: Reader | None, keys: 
     if spec.record_column:
         typed.append(f"record AS {quote_identifier(spec.record_column)}")
     problems += [f"WHEN {fields.text(name)} IS NOT NULL THEN {quote_literal(f'field {name}: not in the table')}" for name in plan.refused]
-    if spec.incremental and spec.incremental.null_cursor == "quarantine":
-        problems.append(f"WHEN {fields.text(spec.incremental.cursor)} IS NULL THEN 'the cursor is missing'")
     problem = f"CASE {' '.join(problems)} END" if problems else "NULL"
     return f"""
         SELECT {", ".join([*typed, ""])} position AS _position, {_source_file(keys)} AS _source_file,
@@ -167,8 +183,7 @@ def _selected(column: Column, converted: Conversion, variant: Column | None, fie
     if variant is None:
         return [f"{converted.value} AS {name}"]
     misfit = f"coalesce({converted.misfit}, false)"
-    text = fields.text(column.field)
-    stray = f"CASE WHEN json_valid({text}) THEN CAST({text} AS JSON) ELSE to_json({text}) END" if variant.type == "JSON" else text
+    stray = fields.json(column.field) if variant.type == "JSON" else fields.plain(column.field)
     return [
         f"CASE WHEN {misfit} THEN NULL ELSE {converted.value} END AS {name}",
         f"CASE WHEN {misfit} THEN {stray} END AS {quote_identifier(variant.name)}",
@@ -200,6 +215,17 @@ class _Fields:
         expression = self._relation.fields[name]
         return f"({expression} ->> '$')" if name in self._json else expression
 
+    def plain(self, name: str) -> str:
+        """Return a field as a text: of a list or an object, that of its JSON."""
+        return f"CAST(to_json({self._relation.fields[name]}) AS VARCHAR)" if _is_nested(self.types.get(name)) else self.text(name)
+
+    def json(self, name: str) -> str:
+        """Return a field as JSON: a text that is none is a string of it."""
+        text = self.text(name)
+        if self.types.get(name, "VARCHAR") != "VARCHAR":
+            return f"to_json({text})"
+        return f"CASE WHEN json_valid({text}) THEN CAST({text} AS JSON) ELSE to_json({text}) END"
+
     def shown(self, column: Column) -> str:
         """Return what tells whether a value is there, and what it is."""
         return self._relation.fields[column.field] if column.type == "JSON" else without_null_words(self.text(column.field), column)
@@ -207,7 +233,7 @@ class _Fields:
     def conversion(self, column: Column) -> Conversion:
         """Return how a field becomes the column's value."""
         native = self.types.get(column.field)
-        native = "TIMESTAMP WITH TIME ZONE" if native == "TIMESTAMPTZ" else native
+        native = _MOMENT if native == "TIMESTAMPTZ" else native
         expression = self._relation.fields[column.field]
         if column.type == "JSON":
             return Conversion(expression)
@@ -216,9 +242,10 @@ class _Fields:
             return conversion(text, column.type, column.declared)
         if native == column.type:
             return Conversion(text)
-        if native.startswith(PLAIN_NESTED) or native.endswith("]"):
-            return Conversion(f"CAST(to_json({expression}) AS {column.type})")
-        return _native_conversion(text, native, column.type)
+        if _is_nested(native):
+            made = f"TRY_CAST(to_json({expression}) AS {column.type})"
+            return Conversion(made, "false" if column.type == "VARCHAR" else f"{made} IS NULL")
+        return _native_conversion(text, native, column)
 
     def synthetic_key(self) -> str:
         """Return the md5 of the key columns' texts, joined by '|'."""
@@ -226,11 +253,21 @@ class _Fields:
         return f"md5(concat_ws('|', {', '.join(f'CAST({self.text(name)} AS VARCHAR)' for name in self._key.columns)}))"
 
 
-def _native_conversion(value: str, native: str, wanted: str) -> Conversion:
-    """Return how a typed value becomes another type; one that does not come back as it was does not fit."""
+def _is_nested(native: str | None) -> bool:
+    return native is not None and (native.startswith(PLAIN_NESTED) or native.endswith("]"))
+
+
+def _native_conversion(value: str, native: str, column: Column) -> Conversion:
+    """Return how a typed value becomes another type; one that does not come back as it was does not fit.
+
+    Where no type was asked for, a truth is no number, a number no moment, and a moment without its zone another one.
+    """
+    wanted = column.type
     if wanted == "VARCHAR":
         return Conversion(f"CAST({value} AS VARCHAR)")
-    if native in ("BIGINT", "DOUBLE", "INTEGER", "HUGEINT") and wanted == "TIMESTAMP WITH TIME ZONE":
+    if not column.declared and ("BOOLEAN" in (native, wanted) or (native == _MOMENT and wanted in TIMES)):
+        return Conversion(f"CAST(NULL AS {wanted})", "true")
+    if column.declared and native in ("BIGINT", "DOUBLE", "INTEGER", "HUGEINT") and wanted == _MOMENT:
         made = moment_of(f"CAST({value} AS DOUBLE)")
         return Conversion(made, f"{made} IS NULL")
     cast = f"TRY_CAST({value} AS {wanted})"
@@ -268,7 +305,7 @@ def _evolved(warehouse: Warehouse, staged: str, plan: Plan, reader: Reader) -> P
 
 def _offered_type(warehouse: Warehouse, reader: Reader, column: Column, bad: str, fields: _Fields) -> str:
     if reader.typed:
-        return fields.types[column.field]
+        return stored_type(fields.types[column.field])
     numeric = column.type in (*INTEGERS, "DOUBLE", "FLOAT") or column.type.startswith("DECIMAL")
     if reader.texts_only:
         values = f"SELECT CAST({fields.text(column.field)} AS VARCHAR) AS value {bad}"
@@ -290,5 +327,7 @@ def _widened_or_variant(warehouse: Warehouse, plan: Plan, column: Column, offere
     if column.name in plan.essential:
         return plan  # a key or cursor of another type is no key: such rows go to quarantine
     type_ = "JSON" if offered == "JSON" else "VARCHAR"
-    suffix = "json" if type_ == "JSON" else "text"
-    return plan.with_column(Column(f"{column.name}__v_{suffix}", column.field, type_, None, column.name))
+    wanted = f"{column.name}__v_{'json' if type_ == 'JSON' else 'text'}"
+    # A field may have that very name.
+    name = column_names([wanted], [*plan.types(), *plan.before], plain=str)[wanted]
+    return plan.with_column(Column(name, column.field, type_, None, column.name))
