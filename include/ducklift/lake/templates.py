@@ -209,7 +209,9 @@ def check_layout(layout: Layout, files: Sequence[tuple[FileFacts, str]]) -> None
         key = layout.key(facts, "f" * 20, widest)
         _check_length(key)
         if hidden := next((part for part in key.split("/") if part.startswith("_")), None):
-            raise _wrong(f"the layout puts files of {facts.table} into {hidden!r}: readers skip what starts with '_'. Name the table otherwise")
+            raise _wrong(
+                f"the layout puts files of {facts.table} into {hidden!r}: readers skip what starts with '_'. Name the table otherwise"
+            )
         if disposition == "replace" and layout.table_prefix(facts) is None:
             raise _wrong(
                 f"{facts.table} is replaced whole, so its files need a prefix that no other table shares: "
