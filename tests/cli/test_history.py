@@ -127,6 +127,19 @@ def test_tables_of_the_lake_are_queried_through_their_manifests(ducklift, upto, 
     assert not (home / ".ducklift" / "warehouse.duckdb").exists()
 
 
+def test_tables_of_a_lake_in_a_bucket_are_queried_whatever_their_formats(ducklift, command, upto, moto_s3, monkeypatch):
+    for name, value in {**moto_s3.environment, "DUCKLIFT_LAKE_URL": "s3://queried/lake"}.items():
+        monkeypatch.setenv(name, value)
+    for number, form in enumerate(["parquet", "parquet", "csv.zst", "jsonl.gz"], start=1):
+        upto.write_text(str(number))
+        assert ducklift("run", "landed", "--set", f"format={form}").exit_code == 0
+
+    # In a process of its own: what waits for ever there ends with the test's patience.
+    answer = command("query", "--lake", "tests.landed", "SELECT count(DISTINCT n) AS n FROM tests.landed", "--format", "json")
+
+    assert (answer.stderr, json.loads(answer.stdout)) == ("", [{"n": 4}])
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

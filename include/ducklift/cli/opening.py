@@ -49,6 +49,9 @@ def showing_lake(tables: Sequence[str]) -> Iterator[DuckDBPyConnection]:
         connection.execute("SET autoinstall_known_extensions = false")
         for name in names:
             create_view(connection, lake, name)
+        if not isinstance(lake, LocalStore):
+            # Objects are read by Python. A call into DuckDB that does not let go of Python would wait for ever for a thread that needs it.
+            connection.execute("SET threads = 1")
         readable = lake.root if isinstance(lake, LocalStore) else str(lake.filesystem.unstrip_protocol(lake.root))
         connection.execute(f"SET allowed_directories = [{quote_literal(readable)}]")
         connection.execute("SET enable_external_access = false")

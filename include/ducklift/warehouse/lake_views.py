@@ -23,6 +23,9 @@ def create_view(connection: DuckDBPyConnection, lake: Store, table: TableName) -
 
     Its columns are the fields as they stand in the files, typed by DuckDB over all of them, and `_load_id`, `_extracted_at` and
     `_source_file`. With disposition `merge` it shows the newest version of each key. Later loads need the view made again.
+
+    The files of a store that is no folder are read by Python: give such a connection one thread (`SET threads = 1`), since some of its
+    methods (`relation.project`) hold on to Python while threads of DuckDB's own wait for it.
     """
     if not isinstance(lake, LocalStore):
         connection.register_filesystem(lake.filesystem)
