@@ -43,11 +43,11 @@ lint: install-dev ## ruff and mypy
 
 .PHONY: test
 test: lint ## lint and the default tests
-	@$(python) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(python) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-slow
 test-slow: install-dev ## the slow proofs (up to 20 minutes); SLOW=tests/faults for some of them
-	@$(python) -m pytest -n 2 --dist loadgroup -m slow $(SLOW)
+	@$(python) -m pytest -n 2 --dist loadfile -m slow $(SLOW)
 
 .PHONY: bench
 bench: install-dev ## measure Ducklift against hand-written DuckDB, side by side (minutes)

@@ -170,11 +170,8 @@ def moto_s3() -> Iterator[S3Endpoint]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests on one worker, all Airflow tests on the same one, and start those first: they are longest."""
+    """Start the files that run Airflow first: they take longest, and a worker takes a whole file."""
     items.sort(key=lambda item: item.get_closest_marker("airflow") is None)
-    for item in items:
-        airflow = item.get_closest_marker("airflow") is not None
-        item.add_marker(pytest.mark.xdist_group("airflow" if airflow else item.nodeid.partition("::")[0]))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from ducklift.errors import EXIT_DONE, EXIT_FAILED, EXIT_RETRY, DuckliftError, ListingGap
+from ducklift.errors import EXIT_DONE, EXIT_FAILED, DuckliftError, ListingGap
 
 State = Literal["loaded", "already_loaded", "empty", "failed"]
 Cursor = int | float | str
@@ -114,9 +114,9 @@ class RunSummary:
 
     @property
     def exit_code(self) -> int:
-        """Return 0, or 3 when waiting helps every stream that failed, or else 1; 2 is for what is wrong before a run begins."""
-        codes = {load.exit_code for load in self.failures}
-        return EXIT_DONE if not codes else EXIT_RETRY if codes == {EXIT_RETRY} else EXIT_FAILED
+        """Return 0, or what all failures agree on (3 when waiting helps, 2 when settings are to be mended), or else 1."""
+        codes = {load.exit_code or EXIT_FAILED for load in self.failures}
+        return EXIT_DONE if not codes else codes.pop() if len(codes) == 1 else EXIT_FAILED
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON: the totals, and one object per stream under `loads`."""

@@ -167,6 +167,15 @@ def test_the_exit_code_tells_whether_waiting_helps(ducklift, streams, exit_code,
 
 
 @pytest.mark.usefixtures("scripted")
+def test_a_run_that_failed_for_its_settings_alone_answers_2(ducklift, monkeypatch):
+    monkeypatch.setenv("DUCKLIFT_LAKE_URL", "ftp://birds")
+    answer = ducklift("run", "scripted", *happens("good"), "--json")
+
+    assert answer.exit_code == 2
+    assert "DUCKLIFT_LAKE_URL has the scheme 'ftp'" in json.loads(answer.stdout)["loads"][0]["error"]
+
+
+@pytest.mark.usefixtures("scripted")
 def test_a_gap_is_named_with_its_ends(ducklift):
     answer = ducklift("run", "scripted", *happens("gap"))
 

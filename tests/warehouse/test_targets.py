@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,11 @@ def test_a_url_that_is_of_no_use_is_refused_without_showing_a_secret(project: Pa
         warehouse_target(settings_for(project, url))
 
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_path_that_duckdb_would_cut_at_its_question_mark_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match=re.escape("birds?/w.duckdb has a '?'")):
+        warehouse_target(settings_for(tmp_path, "duckdb:birds?/w.duckdb"))
 
 
 def test_the_data_of_a_ducklake_lie_in_the_lake_unless_another_place_is_named(project: Path):

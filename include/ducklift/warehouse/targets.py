@@ -118,7 +118,11 @@ def warehouse_target(settings: Settings) -> Target:
     path = url.removeprefix(_SCHEME) if url.startswith(_SCHEME) else url.removeprefix("duckdb:")
     if path.lstrip("/") in ("", ":memory:"):
         return MemoryTarget()
-    return FileTarget((settings.project / re.sub(r"^/+", "/", path)).resolve())
+    file = (settings.project / re.sub(r"^/+", "/", path)).resolve()
+    if "?" in str(file):
+        # DuckDB takes what follows for options, and writes its log to a file before them.
+        raise ConfigurationError(f"the warehouse file {file} has a '?' in its path, which DuckDB cannot open: choose another place.")
+    return FileTarget(file)
 
 
 def make_folder(folder: Path) -> Path:
