@@ -254,3 +254,19 @@ def test_a_thread_that_waits_in_vain_for_another_is_told_that_it_is_this_process
         pytest.raises(WarehouseBusy, match=f"this process, PID {os.getpid()}"),
     ):
         pool.submit(opening).result()
+
+
+ASKED_FOR_ITS_BAR = """
+from pathlib import Path
+from ducklift.settings import load_settings
+from ducklift.warehouse import open_warehouse
+with open_warehouse(load_settings(environment={}, project=Path.cwd())) as warehouse:
+    print(warehouse.value("SELECT current_setting('enable_progress_bar')"))
+"""
+
+
+def test_nothing_but_answers_reaches_standard_output_where_duckdb_would_draw_a_bar(project: Path) -> None:
+    # DuckDB takes a program without a file for a notebook.
+    told = subprocess.run([sys.executable, "-c", ASKED_FOR_ITS_BAR], cwd=project, capture_output=True, text=True, check=True)
+
+    assert told.stdout == "False\n"

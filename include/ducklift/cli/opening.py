@@ -46,6 +46,7 @@ def showing_lake(tables: Sequence[str]) -> Iterator[DuckDBPyConnection]:
         raise ConfigurationError(f"--lake {' '.join(tables)}: name tables as dataset.table, for example reddit.posts.") from err
     with duckdb.connect() as connection, interruptible(connection):
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")
         connection.execute("SET autoinstall_known_extensions = false")
         for name in names:
             create_view(connection, lake, name)

@@ -109,6 +109,7 @@ class FileDuckDB:
         import duckdb
 
         connection = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": _MEMORY, "autoinstall_known_extensions": "false"})
+        connection.execute("SET enable_progress_bar = false")
         connection.execute("SET temp_directory = ?", [str(self._spill)])
         connection.execute("SET allowed_directories = ?", [[str(self._folder)]])
         connection.execute("SET enable_external_access = false")

@@ -58,6 +58,7 @@ def _write_parquet(rows: list[dict[str, Any]], file: Path) -> None:
 
     columns = ", ".join(f"CAST(row ->> '{name}' AS {kind}) AS {name}" for name, kind in _COLUMNS.items())
     with duckdb.connect(config={"threads": 1}) as connection:
+        connection.execute("SET enable_progress_bar = false")
         connection.execute("SET VARIABLE rows = ?", [json.dumps(rows)])
         connection.execute(
             f"COPY (SELECT {columns} FROM (SELECT unnest(CAST(getvariable('rows') AS JSON[])) AS row)) "  # noqa: S608 - names of our own

@@ -73,6 +73,7 @@ class TripFeed:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with duckdb.connect(config={"threads": 1}) as connection:
+                connection.execute("SET enable_progress_bar = false")
                 connection.execute(_MACRO)
                 for file in files:
                     connection.execute(_copy_sql(file, self._seed, scratch))

@@ -156,6 +156,8 @@ def harden(connection: DuckDBPyConnection, folders: list[str], spill: Path, gran
     # The order matters: nothing can be loosened once the configuration is locked.
     for statement in (
         "SET TimeZone = 'UTC'",
+        # On by itself in a notebook and under `python -c`: it writes to standard output, where --json promises JSON.
+        "SET enable_progress_bar = false",
         "SET preserve_insertion_order = true",
         f"SET memory_limit = '{granted.memory_limit_bytes}B'",
         f"SET threads = {granted.threads}",
