@@ -86,12 +86,17 @@ def owner_of(endpoint: str) -> Any:
 
 
 def whole_life(settings: Settings) -> None:
-    """Make the bucket, load twice, see what is there, collect garbage (an upload that was never completed), erase what had versions."""
+    """Make the bucket, load twice, put a great file, collect garbage (an upload that was never completed), erase what had versions."""
     place = Installation(settings.project, settings.lake_url, settings.environment)
     assert place.land(sightings(1, 2)).state == "loaded"
     assert place.land(sightings(2, 3), day=1).state == "loaded"
     assert len(place.keys("raw/")) == 4
     lake = place.lake
+    great = settings.project / "great"
+    great.write_bytes(b"great")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(s3, "WHOLE_BYTES", 4)
+        lake.put_file(great, "great", 5, "")
     lake.filesystem.call_s3("create_multipart_upload", Bucket=lake.root.partition("/")[0], Key=lake.path("raw/big").partition("/")[2])
     found = collect_garbage(settings, apply=True, now=datetime.now(UTC) + timedelta(days=2))
     assert [item.kind for item in found.items] == ["unfinished"]
@@ -165,6 +170,23 @@ def test_an_existing_bucket_is_probed_by_a_write_before_it_is_marked(settings: S
     error = raised(LakeRefused, with_environment(settings, DUCKLIFT_LAKE_URL=f"{settings.lake_url}/another"))
 
     assert error.url.endswith("raw/.ducklift-probe")
+
+
+def test_no_request_and_no_answer_holds_more_than_a_part_of_a_great_file(
+    settings: Settings, calls: list[Call], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(s3, "WHOLE_BYTES", 6_000_000)
+    monkeypatch.setattr(s3, "PART_BYTES", 5 * 2**20)
+    lake = open_lake(settings)
+    ensure_lake(lake)
+    local = tmp_path / "great"
+    local.write_bytes(bytes(60 * 2**20))
+    lake.put_file(local, "raw/great", 60 * 2**20, "")
+    lake.get_file("raw/great", tmp_path / "back")
+
+    assert [params["body"].getbuffer().nbytes for name, params in calls if name == "UploadPart"] == [5 * 2**20] * 12
+    # One answer, read as it comes; several ranges at once would be held whole.
+    assert [params["headers"].get("Range") for name, params in calls if name == "GetObject" and "great" in params["url_path"]] == [None]
 
 
 @pytest.mark.parametrize("code", ["NotImplemented", "InvalidRequest"])

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from store_contract import StoreContract, new_name, settings_for
+from store_contract import StoreContract, new_name, settings_for, sha256
 from store_servers import S3_KEY, S3_SECRET
 
+from ducklift.lake import s3
+from ducklift.lake.store import Store
 from ducklift.settings import Settings
 
 
@@ -20,6 +22,18 @@ class S3Contract(StoreContract):
     @pytest.fixture
     def wrong_keys(self) -> dict[str, str]:
         return {"AWS_SECRET_ACCESS_KEY": "not-the-secret-access-key"}
+
+    def test_a_file_too_great_for_one_request_is_put_in_parts_and_got_whole(
+        self, lake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(s3, "WHOLE_BYTES", 6_000_000)
+        monkeypatch.setattr(s3, "PART_BYTES", 5 * 2**20)
+        key, local = self.spooled(tmp_path, 12_000_001)
+        lake.put_file(local, key, 12_000_001, sha256(local))
+        lake.get_file(key, tmp_path / "back")
+
+        assert sha256(tmp_path / "back") == sha256(local)
+        assert list(lake.unfinished()) == []
 
 
 class TestMoto(S3Contract):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -183,6 +185,66 @@ def test_a_refusal_is_an_error_that_names_the_code_and_what_to_do(
     assert refused.value.code in str(refused.value)
     bucket.land(RECORDS)
     ends_well(bucket, undisturbed)
+
+
+PARTS = {
+    "begin": ("POST", r"/raw/big\?uploads"),
+    "put part": ("PUT", r"/raw/big\?.*partNumber=2"),
+    "complete": ("POST", r"/raw/big\?uploadId="),
+}
+
+
+@pytest.fixture
+def great_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of three parts, the least that S3 takes."""
+    monkeypatch.setattr(s3, "WHOLE_BYTES", 5 * 2**20)
+    monkeypatch.setattr(s3, "PART_BYTES", 5 * 2**20)
+    file = tmp_path / "great"
+    file.write_bytes(random.Random(3).randbytes(11 * 2**20))
+    return file
+
+
+def put(installation: Installation, file: Path) -> None:
+    installation.lake.put_file(file, "raw/big", file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("operation", "fault"),
+    [
+        pytest.param(operation, fault, marks=[] if fault in ("lost reply", "reset halfway") else pytest.mark.slow)
+        for operation in PARTS
+        for fault in PASSING
+    ],
+)
+def test_a_fault_while_a_great_file_is_put_in_parts_is_recovered_from(
+    operation: str, fault: str, bucket: Installation, proxy: S3Proxy, great_file: Path
+) -> None:
+    bucket.lake.ensure_container()
+    scripted = Fault(method=PARTS[operation][0], pattern=PARTS[operation][1], times=1, **PASSING[fault])
+
+    with proxy.script.spoiling(scripted):
+        put(bucket, great_file)
+
+    assert scripted.met == 1
+    assert bucket.lake.read("raw/big") == great_file.read_bytes()
+    # An upload that was begun and of which nobody was told is left to gc.
+    left = list(bucket.lake.unfinished())
+    assert len(left) == (operation == "begin" and fault in ("lost reply", "cut reply"))
+
+
+@pytest.mark.parametrize("operation", PARTS)
+def test_a_great_file_that_cannot_be_put_leaves_nothing_and_is_put_by_the_next_try(
+    operation: str, bucket: Installation, proxy: S3Proxy, great_file: Path
+) -> None:
+    bucket.lake.ensure_container()
+    refusing = Fault("status", *PARTS[operation], status=403, code="AccessDenied")
+
+    with proxy.script.spoiling(refusing), pytest.raises(LakeRefused, match="AccessDenied"):
+        put(bucket, great_file)
+
+    assert (bucket.lake.size("raw/big"), list(bucket.lake.unfinished())) == (None, [])
+    put(bucket, great_file)
+    assert bucket.lake.read("raw/big") == great_file.read_bytes()
 
 
 @pytest.mark.parametrize("code", ["InternalError", ""])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -54,8 +54,11 @@ TRANSIENT = frozenset({
     "InternalError", "ServiceUnavailable", "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestTimeout",
     "BandwidthLimitExceeded", "TooManyRequests", "OperationAborted", "500", "502", "503", "504", "429", "408", "409",
     "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "ResponseStreamingError",
-    "IncompleteReadError", "HTTPClientError", "ConnectionClosedError", "CredentialRetrievalError",
+    "IncompleteReadError", "HTTPClientError", "NoSuchUpload", "ConnectionClosedError", "CredentialRetrievalError",
 })  # fmt: skip
+WHOLE_BYTES = 64 * 2**20  # of a file that is put by one request, which holds it in memory twice; files that Ducklift writes are smaller
+PART_BYTES, MOST_PARTS = 16 * 2**20, 10_000  # of a greater one; S3 takes no more parts
+_CONTENT = "application/octet-stream"
 LOST_RACES = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 # What servers answer that know no multipart uploads, or of none at the moment (rclone).
 NOTHING_TO_LIST = {"NotImplemented", "XNotImplemented", "MethodNotAllowed", "501", "405", "NoSuchBucket", "NoSuchUpload"}
@@ -142,6 +145,7 @@ class S3Store(Store):
 
     refusals: ClassVar[Mapping[str, str]] = REFUSALS
     transient: ClassVar[frozenset[str]] = TRANSIENT
+    getting: ClassVar[Mapping[str, Any]] = {"max_concurrency": 1}  # s3fs would hold ten parts of 50 MB in memory
 
     @property
     def bucket(self) -> str:
@@ -300,11 +304,37 @@ class S3Store(Store):
 
     def _put_file(self, local: Path, key: str, sha256: str) -> None:
         def put(**checksum: str) -> None:
-            # One put, whatever the size: a file of the spool is rotated long before S3's limit of 5 GB for one.
-            whole = {"chunksize": 5 * 2**30, "ContentType": "application/octet-stream"}
-            self.filesystem.put_file(str(local), self.path(key), **whole, **checksum)
+            self.filesystem.put_file(str(local), self.path(key), chunksize=WHOLE_BYTES, ContentType=_CONTENT, **checksum)
 
-        put_checked(put, local, sha256)
+        if local.stat().st_size > WHOLE_BYTES:
+            self._put_in_parts(local, key)
+        else:
+            put_checked(put, local, sha256)
+
+    def _put_in_parts(self, local: Path, key: str) -> None:
+        """Put a file that a source gave whole, part by part: one request would hold all of it in memory, and S3 takes no more than 5 GB."""
+        bucket, _, name = self.path(key).partition("/")
+        upload = {"Bucket": bucket, "Key": name}
+        upload["UploadId"] = self.filesystem.call_s3("create_multipart_upload", ContentType=_CONTENT, **upload)["UploadId"]
+        part_bytes = max(PART_BYTES, -(-local.stat().st_size // MOST_PARTS))
+        try:
+            with local.open("rb") as source:
+                chunks = enumerate(iter(partial(source.read, part_bytes), b""), start=1)
+                parts = [{"PartNumber": number, "ETag": self._put_part(chunk, number, upload)} for number, chunk in chunks]
+            self.filesystem.call_s3("complete_multipart_upload", MultipartUpload={"Parts": parts}, **upload)
+        except Exception as err:
+            if error_code(err) == "NoSuchUpload" and self.size(key) is not None:
+                return  # completed, and the reply was lost; the size is compared by the caller
+            try:
+                self.discard(Unfinished(key, upload["UploadId"], None))
+            except DuckliftError as second:
+                err.add_note(f"The parts that were put stay until `ducklift gc` takes them away: {second}")
+            raise
+
+    def _put_part(self, chunk: bytes, number: int, upload: Mapping[str, str]) -> str:
+        md5 = base64.b64encode(hashlib.md5(chunk, usedforsecurity=False).digest()).decode()
+        etag: str = self.filesystem.call_s3("upload_part", PartNumber=number, Body=chunk, ContentMD5=md5, **upload)["ETag"]
+        return etag
 
 
 def put_checked(put: Callable[..., None], local: Path, sha256: str) -> None:

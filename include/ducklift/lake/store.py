@@ -50,6 +50,8 @@ class Store:
     """What to do about each of the store's own codes that waiting does not mend."""
     transient: ClassVar[frozenset[str]] = frozenset()
     """The store's own codes for "not now"."""
+    getting: ClassVar[Mapping[str, Any]] = {}
+    """How the filesystem is to copy an object here, where its own way takes too much memory."""
 
     def __init__(self, connect: Callable[[], Any], root: str, url: str) -> None:
         self._connect, self.root, self.url = connect, root.rstrip("/"), url.rstrip("/")
@@ -162,7 +164,7 @@ class Store:
         local.parent.mkdir(parents=True, exist_ok=True)
         with self.translated(key, reading=True):
             try:
-                self.filesystem.get_file(self.path(key), str(local))
+                self.filesystem.get_file(self.path(key), str(local), **self.getting)
             except FileNotFoundError:
                 raise CorruptObject(self.url_of(key), "an object", "none") from None
 
