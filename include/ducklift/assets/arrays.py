@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_origin
 
 from ducklift.assets.errors import NoSerializer, ValueUnreadable
 from ducklift.assets.serializers import Serializer, full_name, root_module
@@ -20,6 +20,10 @@ class ArraySerializer(Serializer):
         """Write the array as it is, with its order, shape and type."""
         import numpy as np
 
+        if isinstance(value, np.ma.MaskedArray):
+            raise NoSerializer(
+                "numpy.ma.MaskedArray", "the mask would be lost; store array.filled(…), or {'data': array.data, 'mask': array.mask}"
+            )
         array = _plain(np.asanyarray(value))
         with path.open("wb") as target:
             np.save(target, array, allow_pickle=False)
@@ -32,8 +36,13 @@ class ArraySerializer(Serializer):
         del columns
         array = np.load(path, allow_pickle=False)
         if wanted is None or root_module(wanted) == "numpy":
-            return array[()] if wanted is not None and issubclass(wanted, np.generic) else array
-        if wanted is list:
+            scalar = isinstance(wanted, type) and issubclass(wanted, np.generic)
+            if scalar and array.ndim:
+                raise ValueUnreadable(
+                    "a stored array", f"has {array.ndim} dimensions, and is no {full_name(wanted)}; ask for numpy.ndarray"
+                )
+            return array[()] if scalar else array
+        if (get_origin(wanted) or wanted) is list:
             return array.tolist()
         if wanted in (int, float, bool, complex, str) and array.ndim == 0:
             return array.item()
@@ -65,9 +74,11 @@ class ArraysSerializer(Serializer):
         """Return the arrays by name; `columns` chooses among them."""
         import numpy as np
 
-        if wanted not in (None, dict):
+        if (get_origin(wanted) or wanted) not in (None, dict):
             raise ValueUnreadable("stored arrays", f"cannot become {full_name(wanted)}; ask for dict")
         with np.load(path, allow_pickle=False) as archive:
+            if unknown := sorted(set(columns or ()) - set(archive.files)):
+                raise ValueUnreadable("stored arrays", f"hold no {', '.join(unknown)}, but {', '.join(archive.files)}")
             return {name: archive[name] for name in (columns or archive.files)}
 
 

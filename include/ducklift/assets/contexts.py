@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -54,7 +54,7 @@ class InputContext:
     """
 
     key: str
-    partition_keys: tuple[str, ...] = ()
+    partition_keys: tuple[str | None, ...] = ()
     run_id: str = ""
     type: Any = None
     group: str | None = None
@@ -72,7 +72,7 @@ class InputContext:
         return _only(self.partition_keys, self.key)
 
 
-def _only(keys: tuple[str, ...], asset: str) -> str | None:
+def _only(keys: Sequence[str | None], asset: str) -> str | None:
     if len(keys) > 1:
         raise ValueError(f"{asset} is asked for {len(keys)} partitions at once: take partition_keys, or one at a time")
     return keys[0] if keys else None

@@ -63,6 +63,10 @@ class DocumentSerializer(Serializer):
         plain = isinstance(value, dict | list | tuple | set | frozenset | str | int | float | bool | Enum | None) or type(value) in _TO_TEXT
         return plain or _fields_of(value) is not None
 
+    def wanted(self, annotation: Any) -> Any:
+        """Return the annotation itself: what is stored may well be None."""
+        return annotation
+
     def dump(self, value: Any, path: Path) -> dict[str, Any]:
         """Write the value; raises `NoSerializer` naming the place of what JSON cannot hold."""
         text = json.dumps(_tagged(value, "value", 0), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -76,17 +80,20 @@ class DocumentSerializer(Serializer):
         except (ValueError, RecursionError) as err:
             raise ValueUnreadable(path.name, f"it is not the JSON that was stored ({err})") from err
         if columns is not None and isinstance(value, dict):
+            if unknown := sorted(set(columns) - value.keys()):
+                raise ValueUnreadable(path.name, f"it has no {', '.join(unknown)}; it has {', '.join(map(str, value))}")
             value = {name: value[name] for name in columns}
         return value if wanted is None else _as_wanted(value, wanted)
 
 
 def _as_wanted(value: Any, wanted: Any) -> Any:
     from pydantic import TypeAdapter, ValidationError
-    from pydantic.errors import PydanticSchemaGenerationError
+    from pydantic.errors import PydanticUserError
 
     try:
-        return TypeAdapter(wanted).validate_python(value)
-    except PydanticSchemaGenerationError as err:
+        # By name: fields are stored under their own names, whatever their aliases.
+        return TypeAdapter(wanted).validate_python(value, by_alias=True, by_name=True)
+    except PydanticUserError as err:
         raise ValueUnreadable("a stored document", f"cannot become {full_name(wanted)}; ask for dict, list or a model") from err
     except ValidationError as err:
         first = err.errors(include_url=False)[0]
@@ -125,12 +132,17 @@ def _tagged(value: Any, place: str, depth: int) -> Any:  # noqa: C901 — one br
     if isinstance(value, tuple | set | frozenset):
         kind = "tuple" if isinstance(value, tuple) else type(value).__name__
         return {TAG: kind, "value": [_tagged(each, f"{place}[{index}]", depth + 1) for index, each in enumerate(_in_order(value))]}
+    if any(full_name(each) == "pydantic.root_model.RootModel" for each in type(value).__mro__):
+        return _tagged(value.root, place, depth + 1)
     if (fields := _fields_of(value)) is not None:
         return _tagged_mapping(fields, place, depth)
     if isinstance(value, int | float | str):
         return _tagged(next(kind(value) for kind in (int, float, str) if isinstance(value, kind)), place, depth + 1)
     if full_name(type(value)).startswith("numpy.") and hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
-        return _tagged(value.item(), place, depth + 1)
+        plain = value.item()
+        # Python has no nanoseconds and no months: NumPy gives their bare number, as if it had no unit.
+        if not (value.dtype.kind in "mM" and isinstance(plain, int)):
+            return _tagged(plain, place, depth + 1)
     raise NoSerializer(full_name(type(value)), f"at {place[:200]}")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from ducklift.assets.keys import partition_folder
 from ducklift.assets.managers import InputManager, Surroundings, input_manager
 from ducklift.assets.path_manager import open_store
 from ducklift.assets.serializers import serializers
-from ducklift.assets.tables import table_as
+from ducklift.assets.tables import chosen_columns, table_as
 from ducklift.errors import ConfigurationError, CorruptObject
 from ducklift.settings import Settings
 from ducklift.sources.secret_refs import SecretRef
@@ -69,7 +69,7 @@ class PathInput(InputManager):
                 self.store.get_file(key, local)
             except CorruptObject as err:
                 raise ValueMissing(self.store.url_of(key), context.partition_keys) from err
-            return reader.load(local, context.type, context.columns)
+            return reader.load(local, reader.wanted(context.type), context.columns)
 
     def _key(self, context: InputContext) -> str:
         path = context.metadata.get("path")
@@ -143,6 +143,7 @@ class SqlInput(InputManager):
             with self._engine.connect() as connection:
                 result = connection.execution_options(stream_results=True).execute(statement, values)
                 names, pieces = list(result.keys()), []
+                _refuse_twins(names, context)
                 while rows := result.fetchmany(_BATCH_ROWS):
                     pieces.append(pa.table({name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}))
         except pa.ArrowException as err:
@@ -152,7 +153,7 @@ class SqlInput(InputManager):
             # The driver's message may show the values, but never the URL.
             raise ValueUnreadable(f"query of {context.parameter or context.key}", str(err).splitlines()[0]) from err
         table = pa.concat_tables(pieces, promote_options="permissive") if pieces else pa.table({name: pa.array([]) for name in names})
-        return table_as(table.select(list(context.columns)) if context.columns else table, context.type)
+        return table_as(chosen_columns(table, context), context.type)
 
     @staticmethod
     def _statement(context: InputContext) -> tuple[Any, dict[str, Any]]:
@@ -172,6 +173,12 @@ class SqlInput(InputManager):
         if unknown := sorted(wanted - values.keys()):
             raise ConfigurationError(f"{context.parameter or context.key}: the query wants {', '.join(unknown)}, which nothing gives.")
         return statement, {name: value for name, value in values.items() if name in wanted}
+
+
+def _refuse_twins(names: Sequence[str], context: InputContext) -> None:
+    if twins := sorted({name for name in names if names.count(name) > 1}):
+        reason = f"several of its columns are named {', '.join(twins)}, of which one alone would stay; name each once, with AS"
+        raise ValueUnreadable(f"query of {context.parameter or context.key}", reason)
 
 
 @input_manager(config=PathConfig, name="path")

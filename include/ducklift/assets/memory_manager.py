@@ -50,7 +50,7 @@ def _as_stored(value: Any, context: InputContext) -> Any:
     with tempfile.TemporaryDirectory(prefix="ducklift-value-") as folder:
         path = Path(folder) / f"value.{serializer.extension}"
         serializer.dump(value, path)
-        return serializer.load(path, context.type, context.columns)
+        return serializer.load(path, serializer.wanted(context.type), context.columns)
 
 
 @io_manager(config=NoConfig, name="memory")

@@ -195,8 +195,9 @@ class FilesystemIOManager(PathIOManager):
 
     def read_as(self, context: InputContext, version: Version, path: Path) -> Any:
         """Read the file by the serializer that wrote it, as the type that is wanted; without a wish as the type that was stored."""
-        wanted = context.type if context.type is not None else _stored_table(version)
-        return serializer_named(version.serializer, version.version).load(path, wanted, context.columns)
+        serializer = serializer_named(version.serializer, version.version)
+        wanted = serializer.wanted(context.type)
+        return serializer.load(path, wanted if wanted is not None else _stored_table(version), context.columns)
 
 
 _TABLE_TYPES = {"pandas": "pandas:DataFrame", "polars": "polars:DataFrame", "pyarrow": "pyarrow:Table", "duckdb": "pyarrow:Table"}

@@ -12,7 +12,7 @@ from ducklift.assets.errors import ValueUnreadable
 from ducklift.assets.inputs import filled, partition_values
 from ducklift.assets.keys import partition_folder
 from ducklift.assets.managers import InputManager, Surroundings, input_manager
-from ducklift.assets.tables import table_as
+from ducklift.assets.tables import table_as, table_of_records
 from ducklift.errors import ConfigurationError
 from ducklift.settings import Settings
 from ducklift.sources.base import ReadReport, SliceRequest
@@ -39,8 +39,6 @@ class RestInput(InputManager):
 
     def load_input(self, context: InputContext) -> Any:
         """Return the records; raises `ConfigurationError`, and the source's errors when the API will not give them."""
-        import pyarrow as pa
-
         source, name = self._source(context), context.parameter or context.key
         now = datetime.now(UTC)
         request = SliceRequest(name, now, now)
@@ -53,7 +51,7 @@ class RestInput(InputManager):
             if len(records) != 1:
                 raise ValueUnreadable(name, f"the endpoint gave {len(records)} records, where a dictionary for one was asked for")
             return records[0]
-        return table_as(pa.Table.from_pylist(records), context.type)
+        return table_as(table_of_records(records), context.type)
 
     def _source(self, context: InputContext) -> RestApiSource:
         name, endpoint = context.parameter or context.key, context.metadata.get("endpoint")

@@ -54,9 +54,9 @@ class Rule(Spec):
         return self
 
     @property
-    def needs_the_value(self) -> bool:
-        """Return whether the rule can be decided only with the value at hand."""
-        return self.type is not None or self.larger_than is not None
+    def needs_more_than_the_key(self) -> bool:
+        """Return whether the rule can be decided only where the value is made: by the value, or by how its asset is declared."""
+        return bool(self.type is not None or self.larger_than is not None or self.group or self.metadata)
 
     def fits(self, context: OutputContext | InputContext, value: Any = None) -> bool:
         """Return whether all conditions hold."""
@@ -108,7 +108,7 @@ class RouterConfig(Spec):
 class RoutingIOManager(IOManager):
     """Sends a value where the first fitting rule says, and finds it there again.
 
-    Where that depended on the value itself, the way it went is noted in the lake next to the value's other versions.
+    Where that depended on more than the key, the way it went is noted in the lake next to the value's other versions.
     """
 
     def __init__(self, config: RouterConfig, surroundings: Surroundings) -> None:
@@ -119,7 +119,7 @@ class RoutingIOManager(IOManager):
         name = next((rule.to for rule in self.config.rules if rule.fits(context, value)), self.config.default)
         self._backend(name).handle_output(context, value)
         context.add_output_metadata({"routed_to": name})
-        if any(rule.needs_the_value for rule in self.config.rules):
+        if any(rule.needs_more_than_the_key for rule in self.config.rules):
             lake = open_lake(self._settings)
             ensure_lake(lake)
             lake.replace(self._note(context.key, context.partition_key), orjson.dumps({"to": name}))
@@ -138,11 +138,12 @@ class RoutingIOManager(IOManager):
         return self._backend(self._way(context))
 
     def _way(self, context: InputContext) -> str:
-        if any(rule.needs_the_value for rule in self.config.rules):
+        if any(rule.needs_more_than_the_key for rule in self.config.rules):
             noted = read_if_there(open_lake(self._settings), self._note(context.key, context.partition_key))
-            if noted is None:
+            if noted is not None:
+                return str(orjson.loads(noted)["to"])
+            if any(rule.type is not None or rule.larger_than is not None for rule in self.config.rules):
                 raise ValueMissing(context.key, (context.partition_key,))
-            return str(orjson.loads(noted)["to"])
         return next((rule.to for rule in self.config.rules if rule.fits(context)), self.config.default)
 
     @property

@@ -8,7 +8,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Union, get_args, get_origin
 
 from ducklift.assets.errors import NoSerializer
 
@@ -34,6 +35,10 @@ class Serializer(ABC):
 
         The file is gone after the call: a result must not lean on it.
         """
+
+    def wanted(self, annotation: Any) -> Any:
+        """Return what `load` is asked for where a parameter is annotated so: of `DataFrame | None` what is no None."""
+        return single(annotation)
 
     def takes(self, value: Any) -> bool:
         """Return whether this serializer takes a value of one of its types; a second look, for containers."""
@@ -88,6 +93,14 @@ def serializer_named(name: str, where: str) -> Serializer:
         if serializer.name == name:
             return serializer
     raise NoSerializer(name, f"{where} was stored by a serializer of this name, which is not registered in this process")
+
+
+def single(wanted: Any) -> Any:
+    """Return the one type of `DataFrame | None`, None for a choice of several types, and anything else as it is."""
+    if get_origin(wanted) not in (Union, UnionType):
+        return wanted
+    members = [each for each in get_args(wanted) if each is not NoneType]
+    return members[0] if len(members) == 1 else None
 
 
 def full_name(type_: Any) -> str:

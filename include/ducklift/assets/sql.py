@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ def show_assets(connection: DuckDBPyConnection, fetched: Fetched, folder: Path) 
         view = quote_identifier(_view(key, partition))
         connection.execute(f"CREATE TEMPORARY VIEW {view} AS {' UNION ALL BY NAME '.join(selects)}")
     # In brackets: a second form would be read as a second table of the first one's FROM.
-    names = ("key", "key || '@' || part")
+    names = ("md5(key)", "md5(key || '@' || part)")
     forms = [f"(SELECT * FROM query_table({quote_literal(_PREFIX)} || {name}))" for name in names]  # noqa: S608 — of constants
     connection.execute(f"CREATE TEMPORARY MACRO {FUNCTION}(key) AS TABLE {forms[0]}, (key, part) AS TABLE {forms[1]}")
 
@@ -71,20 +72,20 @@ def show_assets(connection: DuckDBPyConnection, fetched: Fetched, folder: Path) 
 def _tables(storage: Storage, key: str, partition: str | None) -> Iterator[tuple[str | None, Any]]:
     import pyarrow as pa
 
-    stored: list[str | None] = [partition] if partition else (storage.partitions(key) or [None])
+    stored: list[str | None] = (storage.partitions(key) or [None]) if partition is None else [partition]
     if not stored:
         raise ValueMissing(key)
     for name in stored:
         value = storage.load(input_context(key, name))
-        yield None if partition else name, _as_table(value, key, pa)
+        yield name if partition is None else None, _as_table(value, key, pa)
 
 
 def _as_table(value: Any, key: str, pa: Any) -> Any:
     from ducklift.assets.serializers import full_name
-    from ducklift.assets.tables import TableSerializer, record_batches
+    from ducklift.assets.tables import TableSerializer, record_batches, table_of_records
 
     if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
-        return pa.Table.from_pylist(value)
+        return table_of_records(value)
     if full_name(type(value)) not in TableSerializer.types:
         raise ValueUnreadable(key, f"a value of type {full_name(type(value))} is no table, which SQL could read")
     found = record_batches(value)
@@ -92,7 +93,9 @@ def _as_table(value: Any, key: str, pa: Any) -> Any:
 
 
 def _view(key: str, partition: str | None) -> str:
-    return f"{_PREFIX}{key}" if partition is None else f"{_PREFIX}{key}@{partition}"
+    """Return the view's name: DuckDB's take no dots, and do not tell upper from lower case."""
+    text = key if partition is None else f"{key}@{partition}"
+    return f"{_PREFIX}{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}"
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:

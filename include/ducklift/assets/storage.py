@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from ducklift.assets.contexts import InputContext, OutputContext
 from ducklift.assets.errors import UnknownManager, ValueMissing, ValueSwept
-from ducklift.assets.keys import ASSETS, UNPARTITIONED, PartitionKey, asset_key, partition_key
+from ducklift.assets.keys import ASSETS, PartitionKey, asset_key, partition_key
 from ducklift.assets.managers import InputManager, IOManager, ManagerType, Surroundings, registered_types
 from ducklift.assets.routing import RouterConfig, check_backends, size_bytes
 from ducklift.assets.versions import read_if_there
@@ -184,7 +184,7 @@ class Storage:
         manager = self.manager(manager_key or self.manager_key_of(context.key))
         if not several and len(context.partition_keys) <= 1:
             return manager.load_input(context)
-        found: dict[str, Any] = {}
+        found: dict[str | None, Any] = {}
         absent: list[str | None] = []
         swept: ValueSwept | None = None
         for key in context.partition_keys:
@@ -251,10 +251,10 @@ def _record_bytes(record: AssetRecord) -> bytes:
     return orjson.dumps(facts, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
 
 
-def _of_partition(context: InputContext, key: str) -> InputContext:
+def _of_partition(context: InputContext, key: str | None) -> InputContext:
     import dataclasses
 
-    return dataclasses.replace(context, partition_keys=(key,))
+    return dataclasses.replace(context, partition_keys=() if key is None else (key,))
 
 
 def manager_type(name: str, where: str) -> ManagerType:
@@ -300,6 +300,6 @@ def input_context(
 ) -> InputContext:
     """Return the context of one input, with keys checked and turned into text."""
     several = partitions if isinstance(partitions, list | tuple) else () if partitions is None else (partitions,)
-    keys = tuple(partition_key(each) or UNPARTITIONED for each in several)
+    keys = tuple(map(partition_key, several))
     chosen = tuple(columns) if columns is not None else None
     return InputContext(asset_key(key), keys, type=type, version=version, as_of=as_of, columns=chosen, **more)

@@ -18,7 +18,7 @@ from ducklift.assets.errors import NoSerializer, ValueMissing, ValueUnreadable
 from ducklift.assets.keys import UNPARTITIONED, asset_key, derived_key
 from ducklift.assets.managers import IOManager, Surroundings, io_manager
 from ducklift.assets.serializers import full_name
-from ducklift.assets.tables import TableSerializer, record_batches, table_as
+from ducklift.assets.tables import TableSerializer, record_batches, table_as, table_of_records
 from ducklift.errors import WarehouseMissing
 from ducklift.lake.filesystem import ensure_lake, open_lake
 from ducklift.lake.manifest import sha256_of
@@ -168,7 +168,7 @@ class TableIOManager(IOManager):
         import pyarrow as pa
 
         if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
-            value = pa.Table.from_pylist(value)
+            value = table_of_records(value)
         if full_name(type(value)) not in TableSerializer.types and not isinstance(value, pa.Table | pa.RecordBatchReader):
             raise NoSerializer(full_name(type(value)), "a table is made of a DataFrame, an Arrow table, a relation or a list of records")
         found = record_batches(value)
@@ -189,7 +189,8 @@ class TableIOManager(IOManager):
         name = self.config.partition_column
         if name not in table.column_names:
             return table.append_column(name, pa.repeat(pa.scalar(partition), table.num_rows))
-        if not pc.all(pc.equal(pc.cast(table.column(name), pa.string()), partition), min_count=0).as_py():
+        same = pc.fill_null(pc.equal(pc.cast(table.column(name), pa.string()), partition), False)
+        if not pc.all(same, min_count=0).as_py():
             raise ValueUnreadable(partition, f"the value's own column {name!r} names other partitions; remove it, or set partition_column")
         return table
 

@@ -9,7 +9,7 @@ from ducklift.assets.contexts import InputContext
 from ducklift.assets.errors import ValueUnreadable
 from ducklift.assets.inputs import partition_values
 from ducklift.assets.managers import InputManager, NoConfig, Surroundings, input_manager
-from ducklift.assets.tables import table_as
+from ducklift.assets.tables import chosen_columns, table_as
 from ducklift.errors import ConfigurationError
 from ducklift.settings import Settings
 from ducklift.warehouse import open_warehouse
@@ -44,7 +44,7 @@ class WarehouseInput(InputManager):
                 found = warehouse.connection.execute(query, self._values(warehouse.connection, query, context)).to_arrow_table()
             except duckdb.Error as err:
                 raise ValueUnreadable(f"query of {context.parameter or context.key}", str(err).splitlines()[0]) from err
-        return table_as(found.select(list(context.columns)) if context.columns else found, context.type)
+        return table_as(chosen_columns(found, context), context.type)
 
     @staticmethod
     def _values(connection: Any, query: str, context: InputContext) -> dict[str, Any]:
