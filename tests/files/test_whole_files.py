@@ -188,7 +188,7 @@ def test_records_that_do_not_fit_the_header_are_quarantined_with_their_line(buck
 
 def test_json_documents_and_lines_load_alike_with_what_their_paths_tell(bucket: Bucket) -> None:
     bucket.put("day=2026-01-01/a.json", '[\n  {"id": 1, "tags": ["x", "y\\n"]},\n  {"id": 2}\n]')
-    bucket.put("day=2026-01-02/b.jsonl", '{"id": 3}\n\n{"id": 4}\r\n')
+    bucket.put("day=2026-01-02/b.jsonl", '\ufeff{"id": 3}\n\n{"id": 4}\r\n')
     bucket.put("day=__HIVE_DEFAULT_PARTITION__/c.json", '{\n  "id": 5\n}')
 
     summary = bucket.load(bucket.pipeline("**/*.json*", {"path_column": "file_path"}))

@@ -6,6 +6,7 @@ the wanted rows and columns are read. Everything is compared with the manifest f
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -246,8 +247,10 @@ def _lines_with_values(local: Path, file_format: FileFormat, target: Path, file:
     spliced = orjson.dumps(file.values)[1:-1]
     told_too = re.compile(b"|".join(re.escape(orjson.dumps(name)) + rb"\s*:" for name in file.values))
     with opened(local, file_format, file.source) as source, target.open("wb") as sink:
+        before = codecs.BOM_UTF8
         while lines := source.readlines(_LINES_BYTES):
-            text = b"".join(lines)
+            text = b"".join(lines).removeprefix(before)
+            before = b""
             for match in told_too.finditer(text):
                 start, end = text.rfind(b"\n", 0, match.start()) + 1, text.find(b"\n", match.end())
                 _refuse_told_twice(text[start : end if end >= 0 else len(text)], file)
