@@ -228,6 +228,7 @@ REFUSED = {
     "a cut Parquet file": ("a.parquet", parquet(100)[:-9], "no whole Parquet"),
     "a bomb": ("a.jsonl.gz", gzip.compress(b" " * 2**20), "bomb"),
     "a bomb in an archive": ("a.zip", zipped(**{"a.csv": b"0" * 2**20}), "bomb"),
+    "an archive in an archive": ("a.zip", zipped(**{"b.csv": b"id\n1\n", "in.zip": zipped(**{"c.csv": b"id\n2\n"})}), "another archive"),
     "a path out of an archive": ("a.zip", zipped(**{"../../a.csv": b"id\n1\n"}), "leads out of it"),
     "a name with a line end": ("a\nb.csv", SALES.encode(), "control character"),
     "another delimiter": ("a.csv", b"id;day\n1;2\n", "Set read.delimiter"),

@@ -35,7 +35,7 @@ def members_of(store: Store, origin: Origin, limits: Limits, settings: Settings)
     """Fetch an archive once and yield each file in it that a name tells to be data, with what copies it out.
 
     What a function yields must be called before the next one is asked for. Raises `SourceFileRefused` for a damaged archive, a path in it
-    that leads out, a link, an encrypted file, and what goes beyond the limits.
+    that leads out, a link, an encrypted file, another archive, and what goes beyond the limits.
     """
     with tempfile.TemporaryDirectory(prefix="ducklift-archive-", dir=settings.temp_directory) as folder:
         local = Path(folder) / "archive"
@@ -44,6 +44,8 @@ def members_of(store: Store, origin: Origin, limits: Limits, settings: Settings)
         opened = _zipped if origin.key.lower().endswith(".zip") else _tarred
         with _damage_named(origin.url):
             for member, source in opened(local, allowance):
+                if is_archive(member):
+                    raise SourceFileRefused(origin.url, f"it holds another archive, {member!r}, which would have to be unpacked first")
                 if format_of_name(member) is not None:
                     yield member, lambda target, source=source: allowance.copy(source, target)  # type: ignore[misc]
 
