@@ -286,6 +286,15 @@ def test_records_are_gathered_and_tables_keep_their_place_among_them():
     assert [len(batch) for batch in batches] == [3, 1, 1]
 
 
+def test_a_dict_that_is_filled_again_for_the_next_record_is_another_record():
+    def filled_again():
+        record = {}
+        for record["id"] in range(3):
+            yield record
+
+    assert [list(batch) for batch in batches_of(filled_again())] == [[{"id": 0}, {"id": 1}, {"id": 2}]]
+
+
 def test_one_day_is_read_again_without_doubling_it(project: Project):
     project.pipeline("nature", PIPELINE + "\n    disposition: append\n")
     write(project, "def sightings(interval_start):\n    yield {'day': f'{interval_start:%Y-%m-%d}'}\n")

@@ -22,7 +22,8 @@ def batches_of(returned: Any) -> Iterator[Batch]:
     waiting: list[Record] = []
     for item in _items(returned):
         if isinstance(item, Mapping):
-            waiting.append(item if isinstance(item, dict) else dict(item))
+            # A copy: a generator may fill the same dict again for its next record.
+            waiting.append(dict(item))
             if len(waiting) < RECORDS_PER_BATCH:
                 continue
             yield waiting
