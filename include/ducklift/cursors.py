@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
@@ -10,6 +10,7 @@ from ducklift.errors import ConfigurationError
 
 Cursor = int | float | str
 Epoch = Literal["s", "ms", "us", "ns"]
+_FARTHEST_ZONE = timedelta(hours=14)
 PER_SECOND: dict[Epoch, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
@@ -68,6 +69,35 @@ def reaches(value: object, end: Cursor) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float | str) or isinstance(value, str) != isinstance(end, str):
         return False
     return _reaches(value, end)
+
+
+def is_moment(value: object) -> bool:
+    """Return whether a value is a text that is a date or a time."""
+    return isinstance(value, str) and _moment(value) is not None
+
+
+def texts_around(bounds: Mapping[str, Cursor]) -> dict[str, Cursor]:
+    """Return the bounds `>=` and `<` of a cursor that is compared as text: moments' so wide that no spelling in any zone is left out."""
+    found = dict(bounds)
+    for operator, zone in ((">=", -_FARTHEST_ZONE), ("<", _FARTHEST_ZONE)):
+        moment = _moment(str(found.get(operator)))
+        if moment is None:
+            continue
+        try:
+            # Of a moment's text the day comes first, and it is a day later or earlier at most.
+            day = (moment.astimezone(UTC) + zone).date()
+            found[operator] = (day if operator == ">=" else day + timedelta(days=1)).isoformat()
+        except OverflowError:
+            del found[operator]
+    return found
+
+
+def is_between(value: object, bounds: Mapping[str, Cursor]) -> bool:
+    """Return whether a value keeps to the bounds `>=` and `<`, as far as both are moments; about any other they say nothing here."""
+    text = value.isoformat() if isinstance(value, date) else value
+    if not is_moment(text):
+        return True
+    return all(reaches(text, bound) == (operator == ">=") for operator, bound in bounds.items() if is_moment(bound))
 
 
 def _reaches(value: Cursor, bound: Cursor) -> bool:

@@ -125,6 +125,19 @@ def test_parquet_in_place_is_read_by_the_cursors_range_and_never_copied(bucket: 
     verify(bucket.installation.lake, bucket.installation.settings)
 
 
+def test_moments_in_a_column_of_texts_are_compared_as_moments_in_parquet_too(bucket: Bucket) -> None:
+    bucket.put_parquet("a.parquet", 2, at=["2026-01-05", "2026-01-09 23:00:00", None, "2026-01-10 12:00:00", "2026-01-20"])
+    until = {"cursor": "at", "end": "2026-01-10T00:00:00+00:00"}
+    capped = bucket.load(bucket.pipeline("*.parquet", IN_PLACE, incremental=until))
+    rest = bucket.load(bucket.pipeline("*.parquet", IN_PLACE, incremental={"cursor": "at"}), day=1)
+    bucket.put_parquet("late.parquet", 1, at=["2026-01-18", "2026-01-19 02:00:00", "2026-01-19", "2026-01-20T07:00:00+08:00", "2026-01-21"])
+    late = bucket.load(bucket.pipeline("*.parquet", IN_PLACE, incremental={"cursor": "at", "overlap": "1d"}), day=2)
+
+    assert [each.rows_inserted for each in (capped, rest, late)] == [3, 2, 4]
+    assert [each.watermark for each in (capped, rest, late)] == ["2026-01-09 23:00:00", "2026-01-20", "2026-01-21"]
+    verify(bucket.installation.lake, bucket.installation.settings)
+
+
 @pytest.mark.parametrize(
     ("key", "data"), [("a.csv", SALES.encode()), ("a.json.gz", gzip.compress(b'[{"id": 1}, {"id": 2}]'))], ids=["csv", "json.gz"]
 )

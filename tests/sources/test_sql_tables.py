@@ -73,6 +73,21 @@ def test_an_interval_is_read_as_an_interval_whatever_was_loaded(database: Databa
     assert project.query("SELECT id FROM shop.orders ORDER BY id") == [(2,), (3,)]
 
 
+def test_moments_in_a_column_of_texts_are_compared_as_moments_however_they_are_spelled(database: Database, tmp_path: Path):
+    database.sql("CREATE TABLE orders (id int PRIMARY KEY, changed varchar(40))")
+    for number, changed in enumerate(("2026-01-08 01:00:00", "2026-01-09T23:30:00-05:00", "2026-01-10 12:00:00")):
+        database.sql(f"INSERT INTO orders VALUES ({number}, '{changed}')")
+    project = project_of(database, tmp_path, MERGED.replace("changed}", "changed, overlap: 1d}"))
+    days = [datetime(2026, 1, day, tzinfo=UTC) for day in (8, 10, 9, 10, 11)]
+    by_day = [succeeded(project.run("shop", Run.of_interval(*days[at : at + 2]))).loads[0] for at in (0, 3, 2)]
+    assert [each.rows_inserted for each in by_day] == [1, 2, 0]
+
+    succeeded(project.run("shop"))
+    database.sql("INSERT INTO orders VALUES (7, '2026-01-09 13:00:00')", "INSERT INTO orders VALUES (8, '2026-01-09 11:00:00')")
+    late = succeeded(project.run("shop")).loads[0]
+    assert (late.rows_inserted, late.watermark) == (1, "2026-01-10 12:00:00")
+
+
 def test_names_are_quoted_by_the_dialect_whatever_is_in_them(database: Database, tmp_path: Path):
     table, column, cursor = 'Or"der` %(x)s :y; DROP TABLE t', 'the "name %s :z', "When's"
     quote = database.quoted
@@ -285,6 +300,23 @@ def test_a_table_without_the_cursors_column_is_named(sqlite_database: Database, 
     sqlite_database.sql("CREATE TABLE orders (id int PRIMARY KEY)")
 
     assert "orders has no column 'changed'" in str(project_of(sqlite_database, tmp_path).run("shop").loads[0].error)
+
+
+def test_an_interval_of_a_cursor_that_is_a_number_asks_what_it_counts(sqlite_database: Database, tmp_path: Path):
+    sqlite_database.sql("CREATE TABLE orders (id int PRIMARY KEY, changed int)", "INSERT INTO orders VALUES (1, 1767225600)")
+    interval = Run.of_interval(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
+
+    assert "epoch: s" in str(project_of(sqlite_database, tmp_path / "bare").run("shop", interval).loads[0].error)
+    counted = project_of(sqlite_database, tmp_path / "counted", MERGED.replace("changed}", "changed, epoch: s}"))
+    assert succeeded(counted.run("shop", interval)).loads[0].rows_inserted == 1
+
+
+def test_a_query_without_the_cursors_column_is_named(sqlite_database: Database, tmp_path: Path):
+    # SQLite takes a quoted name that it does not know for a text.
+    orders(sqlite_database, "(1, 'tea', NULL)")
+    query = MERGED.replace("tables: orders", "queries: {q: SELECT id FROM orders}").replace("merge", "append")
+
+    assert "q has no column 'changed'" in str(project_of(sqlite_database, tmp_path, query).run("shop").loads[0].error)
 
 
 def test_moments_that_sqlite_spells_in_two_ways_are_compared_as_moments(sqlite_database: Database, tmp_path: Path):

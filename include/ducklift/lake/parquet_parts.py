@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ducklift.cursors import Cursor
+from ducklift.cursors import Cursor, is_moment, reaches, texts_around
 from ducklift.errors import SourceFileRefused
 
 if TYPE_CHECKING:
@@ -155,6 +155,10 @@ def _by_statistics(file: Any, index: int, wanted: Range, kind: Any, name: str) -
     found = group.column(column).statistics if column is not None and group.column(column).is_stats_set else None
     if found is None or not found.has_min_max or not found.has_null_count or found.null_count:
         return None
+    if around := _moments_in_texts(wanted, kind):
+        # Texts tell of moments by the day alone: which rows of it are wanted shows when they are read.
+        beyond = "<" in around and found.min >= around["<"]
+        return _Group(False, beyond or (">=" in around and found.max < around[">="]), beyond, None)
     least, most = as_cursor(found.min, kind, name), as_cursor(found.max, kind, name)
     start, end = as_cursor(wanted.start, kind, name), as_cursor(wanted.end, kind, name)
     if least is None or most is None or most != most:
@@ -175,8 +179,7 @@ def _by_reading(file: Any, index: int, wanted: Range, kind: Any, name: str) -> t
         rows += len(kept)
         most = as_cursor(pc.max(kept).as_py(), kind, name)
         greatest = most if greatest is None or (most is not None and most > greatest) else greatest
-        end = as_cursor(wanted.end, kind, name)
-        past = pc.any(pc.greater_equal(_comparable(column), _scalar(end, kind))).as_py() if end is not None else False
+        past = pc.any(_reaching(column, wanted.end, kind, name)).as_py() if wanted.end is not None else False
         beyond = beyond or bool(past)
     return rows, greatest, beyond
 
@@ -185,11 +188,41 @@ def _mask(column: Any, wanted: Range, kind: Any, name: str) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    values, mask = _comparable(column), pa.repeat(True, len(column))
+    mask = pa.repeat(True, len(column))
+    if _moments_in_texts(wanted, kind):
+        for bound, is_start in ((wanted.start, True), (wanted.end, False)):
+            if bound is not None:
+                reached = _reaching(column, bound, kind, name)
+                mask = pc.and_(mask, reached if is_start else pc.invert(reached))
+        return pc.fill_null(mask, True)
+    values = _comparable(column)
     for cursor, compare in ((wanted.start, pc.greater_equal), (wanted.end, pc.less)):
         if cursor is not None:
             mask = pc.and_(mask, compare(values, _scalar(as_cursor(cursor, kind, name), kind)))
     return pc.fill_null(mask, True)
+
+
+def _moments_in_texts(wanted: Range, kind: Any) -> dict[str, Cursor]:
+    """Return the bounds as texts that no spelling of a wanted moment lies beyond; empty where these are no moments written as texts."""
+    bounds = {operator: bound for operator, bound in ((">=", wanted.start), ("<", wanted.end)) if bound is not None}
+    return texts_around(bounds) if _is_text(kind) and any(map(is_moment, bounds.values())) else {}
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow.types as kinds
+
+    return bool(kinds.is_string(kind) or kinds.is_large_string(kind))
+
+
+def _reaching(column: Any, bound: Cursor, kind: Any, name: str) -> Any:
+    """Return which values are at a bound or beyond it; texts that are moments are compared as such, each of them once."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if _is_text(kind) and is_moment(bound):
+        found = column.dictionary_encode()
+        return pa.array([reaches(value, bound) for value in found.dictionary.to_pylist()], pa.bool_()).take(found.indices)
+    return pc.greater_equal(_comparable(column), _scalar(as_cursor(bound, kind, name), kind))
 
 
 def _comparable(column: Any) -> Any:
@@ -233,7 +266,7 @@ def as_cursor(value: Any, kind: Any, name: str) -> Any:
             return Decimal(str(value))
     except (TypeError, ValueError) as err:
         raise SourceFileRefused(name, f"the cursor {value!r} cannot be compared with its column of type {kind}") from err
-    if kinds.is_string(kind) or kinds.is_large_string(kind):
+    if _is_text(kind):
         return str(value)
     raise SourceFileRefused(name, f"a column of type {kind} cannot be a cursor")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ducklift.sources.sql_selection import Selection
+from ducklift.cursors import Cursor
+from ducklift.sources.sql_selection import Column, Selection, checked_cursor
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +28,7 @@ _SETTINGS = (
     "SET LOCAL TimeZone = 'UTC'",
     "SET LOCAL IntervalStyle = 'iso_8601'",
 )
+_TEXTS = frozenset({"text", "varchar", "bpchar", "name", "citext"})
 _BOUNDS = {">=": "ducklift.cursor_from", "<": "ducklift.cursor_to"}
 _EPOCH_2000_US, _EPOCH_2000_DAYS = 946_684_800_000_000, 10_957
 
@@ -39,10 +42,11 @@ def postgres_rows(url: URL, selection: Selection) -> Iterator[pa.RecordBatch]:
         cursor.adbc_statement.set_options(**{_BATCH_OPTION: str(BATCH_BYTES)})
         for setting in _SETTINGS:
             cursor.execute(setting)
-        for operator, value in selection.bounds.items():
+        schema = cursor.adbc_execute_schema(_from(selection, "SELECT *"))
+        selection = checked_cursor(selection if selection.columns else replace(selection, columns=tuple(map(Column, schema.names))))
+        for operator, value in _bounds(selection, schema).items():
             # COPY, by which rows stream, takes no parameters: the values are bound here, and the statement names them.
             cursor.execute("SELECT set_config($1, $2, true)", (_BOUNDS[operator], str(value)))
-        schema = cursor.adbc_execute_schema(_from(selection, "SELECT *"))
         cursor.execute(_statement(selection, schema))
         makers = [_maker(field) for field in schema if field.name not in selection.excluded]
         names = [field.name for field in schema if field.name not in selection.excluded]
@@ -73,9 +77,14 @@ def _from(selection: Selection, head: str) -> str:
 def _statement(selection: Selection, schema: pa.Schema) -> str:
     wanted = [_selected(field) for field in schema if field.name not in selection.excluded]
     statement = _from(selection, f"SELECT {', '.join(wanted)}")
-    if selection.bounds:
-        statement += f" WHERE {' AND '.join(_bounded(selection, schema, operator) for operator in selection.bounds)}"
+    if bounds := _bounds(selection, schema):
+        statement += f" WHERE {' AND '.join(_bounded(selection, schema, operator) for operator in bounds)}"
     return statement + (f" LIMIT {int(selection.limit)}" if selection.limit is not None else "")
+
+
+def _bounds(selection: Selection, schema: pa.Schema) -> dict[str, Cursor]:
+    as_text = selection.cursor is not None and _type_of(schema.field(selection.cursor)) in _TEXTS
+    return selection.bounds_asked(as_text=as_text)
 
 
 def _bounded(selection: Selection, schema: pa.Schema, operator: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ducklift.sources.sql_selection import Column, Selection, day_of, moment_of
+from ducklift.sources.sql_selection import Column, Selection, checked_cursor, day_of, moment_of
 from ducklift.sources.sql_types import AS_IT_IS, array_of, target_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def rows_of(engine: Engine, selection: Selection) -> Iterator[pa.Table]:
         for statement in _SESSIONS.get(dialect, ()):
             connection.exec_driver_sql(statement)
         if not selection.columns and selection.cursor:
-            selection = _with_columns(connection, selection)
+            selection = checked_cursor(_with_columns(connection, selection))
         result = connection.execution_options(stream_results=True, max_row_buffer=MOST_ROWS).execute(statement_of(selection, dialect))
         names = list(result.keys())
         known = {column.name: column.type for column in selection.columns}
@@ -71,10 +71,17 @@ def statement_of(selection: Selection, dialect: str) -> Select[Any]:
     statement = select(*wanted).select_from(_source(selection))
     if selection.cursor:
         cursor: ColumnElement[Any] = column(_quoted(selection.cursor))
-        for operator, value in selection.bounds.items():
+        for operator, value in selection.bounds_asked(as_text=_compares_texts(selection)).items():
             compared = _compared(cursor, operator, value, selection, dialect)
             statement = statement.where(or_(compared, cursor.is_(None)) if selection.cursor_may_be_null else compared)
     return statement.limit(selection.limit) if selection.limit is not None else statement
+
+
+def _compares_texts(selection: Selection) -> bool:
+    """Tell whether the cursor may be a text: its column is one, or has no type, as those of a query."""
+    from sqlalchemy import types
+
+    return selection.cursor_type is None or isinstance(selection.cursor_type, types.String | types.NullType)
 
 
 def _source(selection: Selection) -> Any:
@@ -109,7 +116,7 @@ def _expression(wanted: Column, dialect: str) -> ColumnElement[Any]:
 def _compared(cursor: ColumnElement[Any], operator: str, value: Any, selection: Selection, dialect: str) -> ColumnElement[bool]:
     from sqlalchemy import bindparam, func, or_, types
 
-    type_ = next((each.type for each in selection.columns if each.name == selection.cursor), None)
+    type_ = selection.cursor_type
     bound: Any = value
     if isinstance(type_, types.DateTime | types.Date):
         bound = day_of(value) if isinstance(type_, types.Date) else moment_of(value)

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from ducklift.cursors import Cursor
+from ducklift.cursors import Cursor, texts_around
 from ducklift.errors import ConfigurationError, StreamRefused
 
 if TYPE_CHECKING:
@@ -50,6 +50,15 @@ class Selection:
         """Return the values that bound the cursor, by the operator that compares with them."""
         values = {">=": self.cursor_from, "<": self.cursor_to} if self.cursor else {}
         return {operator: value for operator, value in values.items() if value is not None}
+
+    @property
+    def cursor_type(self) -> Any:
+        """Return SQLAlchemy's type of the cursor; None for a query's."""
+        return next((column.type for column in self.columns if column.name == self.cursor), None)
+
+    def bounds_asked(self, *, as_text: bool) -> dict[str, Cursor]:
+        """Return the bounds that the database is given; one that compares texts, and no moments, may give rows of a day beyond them."""
+        return texts_around(self.bounds) if as_text else self.bounds
 
     @property
     def cursor_may_be_null(self) -> bool:
@@ -130,14 +139,29 @@ def reflected(engine: Engine, stream: str, wanted: Wanted) -> Selection:
 
 
 def checked_cursor(selection: Selection) -> Selection:
-    """Return the selection; raises `ConfigurationError` when its table does not have the cursor's column."""
+    """Return the selection; raises `ConfigurationError` when its table does not have the cursor's column, or that holds numbers alone."""
     names = [column.name for column in selection.columns]
     if selection.cursor and names and selection.cursor not in names:
         raise ConfigurationError(
             f"{selection.stream} has no column {selection.cursor!r}, which incremental.cursor names. Read it by a pipeline of its own, or "
             f"give it its own entry under streams. Its columns: {', '.join(names)}."
         )
+    _refuse_moments_for_numbers(selection)
     return selection
+
+
+def _refuse_moments_for_numbers(selection: Selection) -> None:
+    """Raise `ConfigurationError` where a number is to be compared with a moment: databases do it, each in its way, and find nothing."""
+    from sqlalchemy import types
+
+    for bound in selection.bounds.values() if isinstance(selection.cursor_type, types.Integer | types.Numeric) else ():
+        try:
+            float(bound)
+        except ValueError:
+            raise ConfigurationError(
+                f"{selection.stream}: the cursor {selection.cursor!r} is a number, and the bound {bound!r} is none: say what it counts "
+                "since 1970, for example incremental: {epoch: s} for seconds."
+            ) from None
 
 
 def moment_of(value: Cursor) -> datetime:

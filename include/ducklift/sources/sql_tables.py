@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ducklift.cursors import is_between
 from ducklift.errors import ConfigurationError
 from ducklift.settings import Settings
 from ducklift.sources.base import Batch, ReadReport, SliceRequest, Source
@@ -219,8 +220,22 @@ def _rows(url: URL, selection: Selection) -> Iterator[Batch]:
     if url.get_backend_name() == "postgresql":
         from ducklift.sources.sql_postgres import postgres_rows
 
-        yield from postgres_rows(url, selection)
+        batches: Iterator[Batch] = postgres_rows(url, selection)
     else:
         from ducklift.sources.sql_rows import rows_of
 
-        yield from rows_of(engine_of(url), selection)
+        batches = rows_of(engine_of(url), selection)
+    for batch in batches:
+        yield _within_bounds(batch, selection)
+
+
+def _within_bounds(batch: Any, selection: Selection) -> Batch:
+    """Return the rows whose cursor keeps to the bounds as moments, where the database compared it as a text."""
+    import pyarrow as pa
+    from sqlalchemy import types
+
+    if not selection.bounds or isinstance(selection.cursor_type, types.DateTime | types.Date):
+        return batch
+    if selection.table and not pa.types.is_string(batch.schema.field(selection.cursor).type):
+        return batch
+    return batch.filter(pa.array([is_between(value, selection.bounds) for value in batch.column(selection.cursor).to_pylist()], pa.bool_()))
