@@ -88,6 +88,16 @@ def test_moments_in_a_column_of_texts_are_compared_as_moments_however_they_are_s
     assert (late.rows_inserted, late.watermark) == (1, "2026-01-10 12:00:00")
 
 
+def test_rows_that_all_lack_the_cursor_are_appended_once(sqlite_database: Database, tmp_path: Path):
+    orders(sqlite_database, "(1, 'tea', NULL)", "(2, 'cup', NULL)")
+    project = project_of(sqlite_database, tmp_path, MERGED.replace("merge", "append\n    primary_key: []"))
+    first = succeeded(project.run("shop")).loads[0]
+    sqlite_database.sql("INSERT INTO orders VALUES (3, 'cup', NULL)")
+    second = succeeded(project.run("shop")).loads[0]
+
+    assert (first.rows_inserted, second.rows_inserted, second.rows_unchanged) == (2, 1, 2)
+
+
 def test_names_are_quoted_by_the_dialect_whatever_is_in_them(database: Database, tmp_path: Path):
     table, column, cursor = 'Or"der` %(x)s :y; DROP TABLE t', 'the "name %s :z', "When's"
     quote = database.quoted

@@ -118,7 +118,7 @@ class Model:
         return RowCounts(rows_inserted=len(new), rows_unchanged=len(kept) - len(new), rows_deduplicated=len(staged) - len(kept))
 
     def _may_be_known(self, row: Row) -> bool:
-        return self.watermark is not None and (row.cursor is None or row.cursor <= self.watermark)
+        return self.cursor is not None and (row.cursor is None or (self.watermark is not None and row.cursor <= self.watermark))
 
     def _same(self, row: Row, known: Row) -> bool:
         return self.key_of(row) == self.key_of(known) if self.key else row.data == known.data

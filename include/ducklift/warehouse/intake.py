@@ -208,10 +208,13 @@ def _streamed(warehouse: Warehouse, intake: Intake, landing: Landing, column: Co
         replacing = landing.spec.disposition == "replace" and not landing.plan.is_new
         deleted = changed(warehouse, f"DELETE FROM {landing.target}") if replacing else 0
         inserted = stream(warehouse, intake.plan, intake.reader, intake.keys, landing.target, landing.lineage())
-        text = greatest_cursor_text(warehouse, intake.plan, intake.reader, column) if column else None
+        text, without = greatest_cursor_text(warehouse, intake.plan, intake.reader, column) if column else (None, 0)
     except (duckdb.InvalidInputException, duckdb.ConversionException) as err:
         raise SecondLookNeeded from err
-    if inserted != intake.manifest.rows:
+    read_again = (
+        (without or column is None) and landing.spec.incremental and landing.spec.disposition == "append" and not landing.plan.is_new
+    )
+    if inserted != intake.manifest.rows or read_again:
         raise SecondLookNeeded
     return Brought(RowCounts(rows_inserted=inserted, rows_deleted=deleted), _cursor(text, column))
 

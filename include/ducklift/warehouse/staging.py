@@ -79,14 +79,14 @@ def stream(warehouse: Warehouse, plan: Plan, reader: Reader, keys: dict[str, str
     return count
 
 
-def greatest_cursor_text(warehouse: Warehouse, plan: Plan, reader: Reader, column: Column) -> str | None:
-    """Return the text of the greatest cursor in the files, by a pass over that one field."""
+def greatest_cursor_text(warehouse: Warehouse, plan: Plan, reader: Reader, column: Column) -> tuple[str | None, int]:
+    """Return the text of the greatest cursor in the files, and how many records have none, by a pass over that one field."""
     relation = replace(reader, numbered=False).relation(warehouse, {column.field: "VARCHAR"})
     text = relation.fields[column.field]
-    found: str | None = warehouse.value(
-        f"SELECT arg_max(CAST({text} AS VARCHAR), {conversion(text, column.type).value}) FROM ({relation.sql})"
-    )
-    return found
+    greatest, missing = warehouse.rows(
+        f"SELECT arg_max(CAST({text} AS VARCHAR), {conversion(text, column.type).value}), count(*) - count({text}) FROM ({relation.sql})"
+    )[0]
+    return greatest, missing
 
 
 def _read_into(warehouse: Warehouse, staged: str, plan: Plan, reader: Reader | None, keys: dict[str, str]) -> Reader | None:
