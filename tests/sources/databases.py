@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from mariadb_server import MariadbServer, running_mariadb
@@ -68,7 +69,7 @@ def new_database(kind: str, request: pytest.FixtureRequest) -> Database:
         name = server.create_database()
         return Database(kind, f"postgresql://keeper:{server.password}@127.0.0.1:{server.port}/{name}", server.password, server, name)
     maria: MariadbServer = request.getfixturevalue("mariadb")
-    name = f"shop_{id(request)}"
+    name = f"shop_{uuid4().hex}"
     maria.sql(f"CREATE DATABASE {name} CHARACTER SET utf8mb4", database=None)
     return Database(kind, maria.url.replace("/shop", f"/{name}"), maria.password, maria, name)
 
