@@ -292,6 +292,15 @@ def test_a_backfilled_interval_is_bounded_on_both_sides_even_where_the_api_knows
     assert rest("birds", start=BIRDS[5]["seen"]) == BIRDS  # below a watermark the load keeps apart what is known
 
 
+def test_what_is_no_moment_is_left_to_the_load_and_digits_of_a_date_are_one(rest):
+    odd = [{"id": number, "seen": seen} for number, seen in enumerate(["", "n/a", "20260105", 20260105, "20260107", 20260104])]
+    rest.api.on("/birds", odd)
+    day = {"start": "2026-01-05T00:00:00+00:00", "end": "2026-01-06T00:00:00+00:00", "window": True}
+
+    assert rest("birds", **day) == odd[:4]
+    assert rest("birds", start=1767571200, end=1767657600, window=True) == odd[:3]
+
+
 def test_a_listing_that_begins_with_the_newest_is_read_down_to_the_start(rest):
     rest.api.on("/birds", header_link(BIRDS[::-1], size=5))
     found = rest({"name": "birds", "endpoint": {"incremental": {"row_order": "desc"}}}, start=BIRDS[12]["seen"])

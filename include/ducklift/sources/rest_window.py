@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from ducklift.sources.base import Record, SliceRequest
 from ducklift.sources.rest_config import Incremental
 from ducklift.sources.rest_templates import ABSENT
 
+_DIGITS_OF_A_DATE = re.compile(r"(19|20|21)(\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 # A number of this size counts since 1970 in a finer unit than the second: each stands for the year 5138 in the coarser one.
 _UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 
@@ -59,7 +61,7 @@ class Window:
         if self._incremental is None or self._incremental.row_order != "desc" or start is None:
             return False
         newest = greatest(record.get(field) for record in records)
-        return newest is not None and not _reaches(newest, start)
+        return newest is not None and _reaches(newest, start) is False
 
 
 def in_format(bound: Cursor, format_: str) -> Any:
@@ -77,7 +79,12 @@ def in_format(bound: Cursor, format_: str) -> Any:
 
 
 def _moment(cursor: Cursor) -> datetime:
-    """Return a cursor as a moment in UTC: a number counts since 1970, a text is a date; both without a zone mean UTC."""
+    """Return a cursor as a moment in UTC: a number counts since 1970, a text is a date; both without a zone mean UTC.
+
+    Eight digits of a date are that date: as seconds they would all lie in the summer of 1970.
+    """
+    if _DIGITS_OF_A_DATE.fullmatch(str(cursor)):
+        return datetime.strptime(str(cursor), "%Y%m%d").replace(tzinfo=UTC)
     try:
         number = float(cursor)
     except ValueError:
@@ -90,16 +97,21 @@ def _moment(cursor: Cursor) -> datetime:
 def _lies_between(value: Any, start: Cursor | None, end: Cursor | None) -> bool:
     if not isinstance(value, int | float | str) or isinstance(value, bool):
         return True
-    return (start is None or _reaches(value, start)) and (end is None or not _reaches(value, end))
+    return (start is None or _reaches(value, start) is not False) and (end is None or not _reaches(value, end))
 
 
-def _reaches(value: Cursor, bound: Cursor) -> bool:
-    """Tell whether a cursor is at a bound or beyond it; a number and a text are compared as moments."""
-    if isinstance(value, str) != isinstance(bound, str):
-        return _moment(value) >= _moment(bound)
-    if isinstance(value, str):
-        try:
-            return _moment(value) >= _moment(bound)
-        except ValueError:
-            return value >= str(bound)
-    return value >= bound  # type: ignore[operator]
+def _reaches(value: Cursor, bound: Cursor) -> bool | None:
+    """Tell whether a cursor is at a bound or beyond it, a number and a text as moments; None where but one of the two is a moment."""
+    if not isinstance(value, str) and not isinstance(bound, str):
+        return value >= bound
+    moments = _moment_or_none(value), _moment_or_none(bound)
+    if moments[0] is not None and moments[1] is not None:
+        return moments[0] >= moments[1]
+    return str(value) >= str(bound) if moments == (None, None) else None
+
+
+def _moment_or_none(cursor: Cursor) -> datetime | None:
+    try:
+        return _moment(cursor)
+    except (ValueError, OverflowError, OSError):
+        return None
