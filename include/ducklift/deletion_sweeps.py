@@ -18,7 +18,7 @@ from ducklift.lake.blanking import Blanker
 from ducklift.lake.filesystem import open_lake
 from ducklift.lake.layout import sweep_key
 from ducklift.lake.manifest import compact_utc
-from ducklift.lake.raw_sweeping import refuse_whole_files
+from ducklift.lake.raw_sweeping import recorded_fields, refuse_whole_files
 from ducklift.lake.store import Store
 from ducklift.lake.swept import SweepRecord, put_sweep, unfinished_sweeps
 from ducklift.pipeline_file import Pipeline, Sweeping
@@ -88,6 +88,7 @@ def sweep_keys(
     if wrong := [key for key in chosen if len(key) != len(spec.primary_key)]:
         raise ConfigurationError(f"{table}: a key has {len(spec.primary_key)} parts ({', '.join(spec.primary_key)}), not {len(wrong[0])}.")
     lake = open_lake(settings)
+    _check_content(lake, spec, blanking.content or ())
     resumed = _resume(lake, settings, spec.name) if apply else []
     if not apply or not chosen:
         return Swept(table, len(chosen), len(chosen), applied=apply, resumed=resumed)
@@ -150,6 +151,16 @@ def _check_columns(spec: TableSpec, blanking: Blanking) -> None:
         taken = column.name not in spec.primary_key and blanking.takes(column.field)
         if taken and not column.nullable and column.field not in blanking.values:
             raise ConfigurationError(f"{spec.name}: column {column.name!r} must not be empty, so a sweep cannot take its content out.")
+
+
+def _check_content(lake: Store, spec: TableSpec, content: Sequence[str]) -> None:
+    """Raise `ConfigurationError` for a field that would stay where it is, while the sweep said that it is done."""
+    if staying := [name for name in content if name in _fields(spec)]:
+        raise ConfigurationError(f"{spec.name}: {', '.join(staying)} is its key or its cursor, which a sweep leaves; sweep other fields.")
+    known = recorded_fields(lake, spec.name)
+    if known and (unknown := [name for name in content if name not in known]):
+        fields = ", ".join(sorted(known)[:50])
+        raise ConfigurationError(f"{spec.name}: no record has a field {', '.join(unknown)}. Name them as the records do: {fields}.")
 
 
 def _fields(spec: TableSpec) -> list[str]:

@@ -29,6 +29,7 @@ def shop(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (project / "include" / "pipelines" / "shop.yaml").write_text(json.dumps(SHOP))
     assert answered("run shop").exit_code == 0
     (project / "keys.txt").write_text("2\n")
+    (project / "latin.txt").write_bytes("2\xe9\n".encode("latin-1"))
     return project
 
 
@@ -53,6 +54,12 @@ def test_records_are_swept_by_a_file_of_keys_when_told_to(shop: Path) -> None:
     assert answered("rebuild --verify").exit_code == 0
 
 
+def test_a_file_of_keys_that_windows_wrote_sweeps_the_same_records(shop: Path) -> None:
+    (shop / "keys.txt").write_bytes(b"\xef\xbb\xbf2\r\n")
+
+    assert json.loads(answered(f"{BY_KEYS} --apply --json").stdout)["tables"][0]["rows"] == 1
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
@@ -61,6 +68,9 @@ def test_records_are_swept_by_a_file_of_keys_when_told_to(shop: Path) -> None:
         ("sweep shop --keys keys.txt", "needs --table"),
         (BY_KEYS.replace("keys.txt", "none.txt"), "cannot be read"),
         (BY_KEYS.replace("shop.customers", "shop.others"), "has no table shop.others"),
+        (f"{BY_KEYS},Name --apply", "no record has a field Name. Name them as the records do: city, id, name."),
+        (f"{BY_KEYS},id --apply", "id is its key or its cursor"),
+        (BY_KEYS.replace("keys.txt", "latin.txt"), "byte 1 is no UTF-8"),
     ],
 )
 def test_what_cannot_be_swept_says_why(shop: Path, command: str, says: str) -> None:

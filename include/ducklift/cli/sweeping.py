@@ -69,9 +69,12 @@ def _path(name: str) -> Path:
 def _listed(file: Path) -> list[tuple[str, ...]]:
     """Return the keys of a file: one a line, the parts of a key apart by a tab."""
     try:
-        lines = file.read_text("utf-8").splitlines()
+        # Windows' editors begin a file with a mark that would be taken for a part of the first key.
+        lines = file.read_text("utf-8-sig").split("\n")
     except OSError as err:
         raise ConfigurationError(f"the keys cannot be read: {err.strerror}", file=file) from err
+    except UnicodeDecodeError as err:
+        raise ConfigurationError(f"the keys cannot be read: byte {err.start} is no UTF-8; save the file as UTF-8", file=file) from err
     return [tuple(line.split("\t")) for line in lines if line.strip()]
 
 

@@ -43,6 +43,16 @@ def refuse_whole_files(lake: Store, table: TableName) -> None:
             )
 
 
+def recorded_fields(lake: Store, table: TableName) -> set[str] | None:
+    """Return the fields that any record of the table has had in its raw files; None where a load does not tell."""
+    found: set[str] = set()
+    for manifest in _manifests(lake, table):
+        if manifest.rows and not manifest.fields:
+            return None
+        found.update(manifest.fields)
+    return found
+
+
 def _manifests(lake: Store, table: TableName) -> Iterable[Manifest]:
     prefix = f"raw/{table.dataset}/{table.table}/_loads/"
     return read_manifests(lake, [item.key for item in lake.list(prefix) if is_manifest(item.key)]).values()
