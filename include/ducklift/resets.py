@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from ducklift.cursors import Cursor, latest
+from ducklift.cursors import Cursor, is_moment, latest
 from ducklift.errors import ConfigurationError
 from ducklift.lake.filesystem import open_lake
 from ducklift.lake.loaded_files import commits_in_lake, loaded_files
@@ -75,6 +75,10 @@ def _wanted(pipeline: Pipeline, settings: Settings, stream: str, to: str | None)
 
 def _parsed(text: str, watermark: Cursor | None) -> Cursor:
     """Return the cursor that a person wrote, in the form of the stream's: a date will do for seconds since 1970."""
+    if is_moment(watermark) and not is_moment(text):
+        raise ConfigurationError(
+            f"{text!r} is not a cursor of this stream, whose watermark is {watermark}: write a date such as 2026-01-31."
+        )
     if watermark is None or isinstance(watermark, str):
         return text
     try:

@@ -7,6 +7,8 @@ from installations import Installation, sighting, sightings
 from runs import APPEND, MERGE, PLAIN, go, rebuild_anew, rebuilt_is_equal
 
 from ducklift.errors import ConfigurationError
+from ducklift.pipeline import Run, run_pipeline
+from ducklift.pipeline_file import Pipeline
 from ducklift.resets import Reset, reset_pipeline
 
 FIRST, NINTH = sighting(1)["seen"], sighting(9)["seen"]
@@ -106,6 +108,21 @@ def test_a_reset_that_cannot_be_meant_is_refused(installation: Installation, to:
 
     with pytest.raises(ConfigurationError, match=told):
         reset(installation, *streams, to=to)
+
+
+def test_a_cursor_that_tells_a_time_is_reset_to_a_time_alone(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, settings = installation.project, installation.settings
+    monkeypatch.syspath_prepend(str(project))
+    (project / "told_times.py").write_text("def told():\n    yield [{'id': 1, 'at': '2026-01-02T00:00:00Z'}]\n")
+    source = {"type": "python", "function": "told_times:told"}
+    timed = {"name": "timed", "source": source, "table": "nature.timed", "primary_key": ["id"], "incremental": {"cursor": "at"}}
+    pipeline = Pipeline.model_validate({**timed, "disposition": "merge"})
+    assert run_pipeline(pipeline, Run.now(), settings).state == "loaded"
+
+    for to in ("1", "31/12/2025", "soon", ""):
+        with pytest.raises(ConfigurationError, match="write a date"):
+            reset_pipeline(pipeline, settings, to=to)
+    assert reset_pipeline(pipeline, settings, to="2026-01-01T23:00:00-00:30")[0].changed
 
 
 def test_a_table_without_a_cursor_has_nothing_to_reset(installation: Installation) -> None:
