@@ -181,3 +181,21 @@ def test_a_reference_that_leads_elsewhere_is_refused_and_deletes_nothing(kept, t
         backend.deserialize_value(held)
     backend.purge(held)
     assert [each.key for each in open_store(told["settings"], None).list("")] == before
+
+
+def test_a_container_of_what_only_airflow_keeps_stays_with_airflow(settings, monkeypatch):
+    import pendulum
+
+    from ducklift.assets import NoSerializer
+    from ducklift.orchestration import xcom
+
+    xcom._storage.cache_clear()
+    monkeypatch.setattr(xcom, "airflow_settings", lambda: settings)
+    try:
+        begin = {"begin": pendulum.datetime(2026, 1, 1)}
+        held = xcom.StoredXCom.serialize_value(begin, key="k", task_id="t", dag_id="d", run_id="r", map_index=-1)
+        assert xcom.StoredXCom.deserialize_value(type("Held", (), {"value": held})) == begin
+        with pytest.raises(NoSerializer, match=r"at value\.odd"):
+            xcom.StoredXCom.serialize_value({"odd": object()}, key="k", task_id="t", dag_id="d", run_id="r", map_index=-1)
+    finally:
+        xcom._storage.cache_clear()

@@ -17,7 +17,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 from pydantic import Field, ValidationError
 
 from ducklift.assets.contexts import InputContext, OutputContext
-from ducklift.assets.errors import ValueUnreadable
+from ducklift.assets.errors import NoSerializer, ValueUnreadable
 from ducklift.assets.keys import VERSION_ID
 from ducklift.assets.path_manager import PathIOManager
 from ducklift.assets.serializers import serializer_for
@@ -50,7 +50,10 @@ class StoredXCom(BaseXCom):
         place = "/".join([FOLDER, *(_segment(each or "none") for each in (dag_id, task_id, key))])
         partition = (run_id or "none") if map_index in (None, -1) else f"{run_id}|{map_index}"
         manager = _manager()
-        version = manager.store_reference(OutputContext(place, (partition,), run_id or ""), value)
+        try:
+            version = manager.store_reference(OutputContext(place, (partition,), run_id or ""), value)
+        except NoSerializer as err:
+            return _kept_by_airflow(value, err)
         return BaseXCom.serialize_value({REFERENCE: version.model_dump(mode="json", exclude=NOT_IN_REFERENCES)})
 
     @staticmethod
@@ -106,6 +109,14 @@ def _fits_the_database(value: Any) -> bool:
     except (TypeError, ValueError):
         return not _is_stored_by_type(value)
     return size <= _storage().xcom.larger_than
+
+
+def _kept_by_airflow(value: Any, unfit: NoSerializer) -> Any:
+    """Return what Airflow's own serializers make of a container that holds something which only they know, as a time of pendulum is."""
+    try:
+        return BaseXCom.serialize_value(value)
+    except Exception as err:
+        raise unfit from err
 
 
 def _is_stored_by_type(value: Any) -> bool:
