@@ -47,7 +47,7 @@ test: lint ## lint and the default tests
 
 .PHONY: test-slow
 test-slow: install-dev ## the slow proofs (up to 20 minutes); SLOW=tests/faults for some of them
-	@$(python) -m pytest -n 2 --dist loadfile -m slow $(SLOW)
+	@$(python) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow $(SLOW)
 
 .PHONY: bench
 bench: install-dev ## measure Ducklift against hand-written DuckDB, side by side (minutes)

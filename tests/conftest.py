@@ -170,8 +170,13 @@ def moto_s3() -> Iterator[S3Endpoint]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the files that run Airflow first: they take longest, and a worker takes a whole file."""
-    items.sort(key=lambda item: item.get_closest_marker("airflow") is None)
+    """Start first what takes longest, since a worker takes a whole file: what runs Airflow, and what asks for a long timeout of its own."""
+
+    def length(item: pytest.Item) -> tuple[bool, float]:
+        timeout = item.get_closest_marker("timeout")
+        return item.get_closest_marker("airflow") is not None, timeout.args[0] if timeout and timeout.args else 0
+
+    items.sort(key=length, reverse=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -17,7 +17,7 @@ from trials import Ground, trial_ground
 __all__ = ["installation", "listed_source_known"]
 
 settings.register_profile("quick", deadline=None, max_examples=4, suppress_health_check=list(HealthCheck), database=None)
-settings.register_profile("slow", settings.get_profile("quick"), max_examples=100)
+settings.register_profile("slow", settings.get_profile("quick"), max_examples=60)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
