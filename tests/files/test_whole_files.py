@@ -310,6 +310,21 @@ def test_an_archive_that_is_cut_or_damaged_anywhere_is_refused_or_read_whole(buc
     assert refused > 50
 
 
+def test_an_archive_of_a_whole_folder_gives_its_files_as_they_are_called_there(bucket: Bucket, tmp_path: Path) -> None:
+    (tmp_path / "sales").mkdir()
+    (tmp_path / "sales" / "a.csv").write_bytes(NUMBERS[0])
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.add(tmp_path / "sales", ".")
+        assert archive.getnames() == [".", "./a.csv"]
+    bucket.put("all.tgz", packed.getvalue())
+
+    loaded = bucket.load(bucket.pipeline("*.tgz"))
+
+    assert loaded.rows_inserted == 300
+    assert bucket.file_rows() == [("all.tgz!a.csv", 300)]
+
+
 def test_a_lake_without_a_warehouse_reads_whole_files_as_one_table(bucket: Bucket) -> None:
     from ducklift.lake.order import current_snapshot
     from ducklift.specs import TableName

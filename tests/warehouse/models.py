@@ -121,7 +121,7 @@ class Model:
         return self.cursor is not None and (row.cursor is None or (self.watermark is not None and row.cursor <= self.watermark))
 
     def _same(self, row: Row, known: Row) -> bool:
-        return self.key_of(row) == self.key_of(known) if self.key else row.data == known.data
+        return (self.key_of(row), row.cursor) == (self.key_of(known), known.cursor) if self.key else row.data == known.data
 
     def replace(self, staged: list[Row]) -> RowCounts:
         kept, gone = self.newest(staged), len(self.rows)

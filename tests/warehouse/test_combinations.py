@@ -288,3 +288,20 @@ def test_an_integer_that_no_watermark_can_hold_is_refused_as_a_cursor(ground: Gr
         installation.land([{"u": beyond}], day=1, **spec)
     with pytest.raises(ConfigurationError, match="'u' is 18446744073709551616"):
         ground.table(incremental={"cursor": "u"}).load([{"u": beyond}], format=format)
+
+
+def test_a_later_version_of_a_key_that_comes_late_or_again_is_a_row_of_its_own_in_an_append(ground: Ground) -> None:
+    trial = ground.table(disposition="append", primary_key=["id"], incremental={"cursor": "u"})
+    trial.load([{"id": 1, "u": 1}], 0)
+    trial.load([{"id": 1, "u": 5}, {"id": 2, "u": 9}], 1)
+
+    trial.load([{"id": 1, "u": 5}, {"id": 1, "u": 7}], 2)
+    trial.load([{"id": 1, "u": 5}, {"id": 2, "u": 9}], 3, supersedes=[f"{trial.spec.name.table}-0001"])
+
+    assert sorted(trial.rows("id, u")) == [(1, 1), (1, 5), (1, 7), (2, 9)]
+
+
+def test_records_without_any_field_are_appended_as_well(ground: Ground) -> None:
+    trial = ground.table(disposition="append", incremental={"cursor": "u"})
+
+    assert [trial.load([{}], number).rows_inserted for number in (0, 1)] == [1, 0]

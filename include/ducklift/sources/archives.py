@@ -58,12 +58,16 @@ class _Allowance:
         self._entries = self._bytes = 0
         self._most = min(limits.expanded_bytes, max(_FREE_EXPANSION, packed * limits.ratio))
 
-    def enter(self, member: str) -> None:
+    def enter(self, member: str) -> str:
+        """Count an entry and return its path, without the './' that `tar c .` puts before each."""
+        member = member.removeprefix("./")
         self._entries += 1
         if self._entries > self._limits.entries:
             raise SourceFileRefused(self.url, f"it holds more than {self._limits.entries} files")
-        if is_hostile(member.rstrip("/")) or "\\" in member or member.startswith("/"):
+        is_top = member in ("", ".")
+        if not is_top and (is_hostile(member.rstrip("/")) or "\\" in member or member.startswith("/")):
             raise SourceFileRefused(self.url, f"it holds a file named {member[:100]!r}, whose path leads out of it or is not plain text")
+        return member
 
     def copy(self, source: IO[bytes], target: Path) -> None:
         with target.open("wb") as sink:
@@ -83,13 +87,13 @@ class _Allowance:
 def _zipped(local: Path, allowance: _Allowance) -> Iterator[tuple[str, IO[bytes]]]:
     with zipfile.ZipFile(local) as archive:
         for entry in archive.infolist():
-            allowance.enter(entry.orig_filename)
+            name = allowance.enter(entry.orig_filename)
             if entry.is_dir():
                 continue
             if entry.flag_bits & 1:
                 raise SourceFileRefused(allowance.url, f"{entry.filename!r} in it is encrypted")
             with archive.open(entry) as source:
-                yield entry.filename, source
+                yield name, source
 
 
 class _Entry(tarfile.TarInfo):
@@ -108,14 +112,14 @@ class _Entry(tarfile.TarInfo):
 def _tarred(local: Path, allowance: _Allowance) -> Iterator[tuple[str, IO[bytes]]]:
     with tarfile.open(local, "r:*", tarinfo=_Entry) as archive:
         for entry in archive:
-            allowance.enter(entry.name)
+            name = allowance.enter(entry.name)
             if entry.isdir():
                 continue
             source = archive.extractfile(entry) if entry.isreg() else None
             if source is None:
                 raise SourceFileRefused(allowance.url, f"{entry.name!r} in it is no plain file but a link or a device")
             with source:
-                yield entry.name, source
+                yield name, source
         # A compressed archive tells by the sum at its very end that it came whole.
         while archive.fileobj and allowance.read(archive.fileobj):  # type: ignore[arg-type]
             pass

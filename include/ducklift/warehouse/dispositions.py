@@ -37,16 +37,21 @@ def _remove_known(warehouse: Warehouse, landing: Landing) -> int:
 def already_there(landing: Landing) -> str | None:
     """Return the SQL of the positions of staged rows that an append or insert_only leaves out, or None when it takes all.
 
-    `insert_only` leaves out known keys; `append` what an overlap read again: rows at or behind the watermark, the same by key or, without
-    one, in every column and by stream. Rows without a cursor are read each time, also before there is a watermark.
+    `insert_only` leaves out known keys; `append` what an overlap read again: rows at or behind the watermark, the same by key and cursor
+    or, without a key, in every column and by stream. Rows without a cursor are read each time, also before there is a watermark.
     """
     if landing.spec.disposition == "insert_only":
         return f"SELECT s._position FROM {STAGED} AS s SEMI JOIN {landing.target} AS t ON {landing.same_key}"
     if landing.spec.incremental is None:
         return None
     watermark = landing.watermark_sql()
-    same = landing.same_key if landing.keys else f"{landing.same_data} AND t._load_id IN ({landing.loads_of_stream})"
-    without = f"s.{landing.cursor} IS NULL" if cursor_column(landing.plan) else "s._cursor_text IS NULL"
+    has_column = cursor_column(landing.plan) is not None
+    if not landing.keys:
+        same = f"{landing.same_data} AND t._load_id IN ({landing.loads_of_stream})"
+    else:
+        # A later version of a key is a row of its own, also when it comes late.
+        same = landing.same_key + (f" AND t.{landing.cursor} IS NOT DISTINCT FROM s.{landing.cursor}" if has_column else "")
+    without = f"s.{landing.cursor} IS NULL" if has_column else "s._cursor_text IS NULL"
     behind = without if watermark is None else f"{without} OR s.{landing.cursor} <= {watermark}"
     return f"SELECT s._position FROM {STAGED} AS s WHERE ({behind}) AND EXISTS (SELECT 1 FROM {landing.target} AS t WHERE {same})"
 

@@ -53,7 +53,7 @@ class Landing:
     @property
     def same_data(self) -> str:
         """Return the SQL that is true when `t` and `s` agree in all columns but lineage."""
-        return " AND ".join(f"t.{name} IS NOT DISTINCT FROM s.{name}" for name in self.plan.data_columns)
+        return " AND ".join(f"t.{name} IS NOT DISTINCT FROM s.{name}" for name in self.plan.data_columns) or "true"
 
     @property
     def loads_of_stream(self) -> str:
