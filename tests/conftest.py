@@ -169,14 +169,22 @@ def moto_s3() -> Iterator[S3Endpoint]:
     server.stop()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start first what takes longest, since a worker takes a whole file: what runs Airflow, and what asks for a long timeout of its own."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Start first the files that take longest, since a worker takes a whole file: what runs Airflow, what asks for a long timeout of its own.
+
+    A file's own order stays, and so does all order in a run of one process: the tests of the compose stack go through its life.
+    """
+    if not hasattr(config, "workerinput"):
+        return
 
     def length(item: pytest.Item) -> tuple[bool, float]:
         timeout = item.get_closest_marker("timeout")
         return item.get_closest_marker("airflow") is not None, timeout.args[0] if timeout and timeout.args else 0
 
-    items.sort(key=length, reverse=True)
+    longest: dict[Path, tuple[bool, float]] = {}
+    for item in items:
+        longest[item.path] = max(longest.get(item.path, (False, 0)), length(item))
+    items.sort(key=lambda item: longest[item.path], reverse=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
