@@ -170,7 +170,7 @@ def moto_s3() -> Iterator[S3Endpoint]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Start first the files that take longest, since a worker takes a whole file: what runs Airflow, what asks for a long timeout of its own.
+    """Start first the files that take longest, since a worker takes a whole file: what runs Airflow, what asks for a long timeout.
 
     A file's own order stays, and so does all order in a run of one process: the tests of the compose stack go through its life.
     """

@@ -13,6 +13,7 @@ from ducklift.lake.layout import commit_prefix, committed_key, manifest_key, sli
 from ducklift.lake.loaded_files import LoadedFiles
 from ducklift.lake.manifest import Slice
 from ducklift.lake.store import Store
+from ducklift.load_streams import parts_of
 from ducklift.pipeline_file import Pipeline
 from ducklift.planning import SURVEYED, Plan, Run, first_plan, plan_stream, surveyed
 from ducklift.settings import Settings
@@ -89,6 +90,7 @@ def _told(lake: Store, pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
     dates = tuple("*" for _ in layout.partition([None] * len(layout.record_fields))) if layout.record_fields else ()
     return {
         "stream": slice_.stream,
+        "reads": list(parts_of(pipeline, slice_.stream)),
         "load_id": plan.load_id,
         "slice_start": slice_.start.isoformat(),
         "slice_end": slice_.end.isoformat(),

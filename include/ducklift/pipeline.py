@@ -28,7 +28,8 @@ from ducklift.lake.privacy import Privacy
 from ducklift.lake.spool import SpoolWriter
 from ducklift.lake.spool_place import PackageName, SpoolPlace, open_spool, read_package
 from ducklift.lake.store import Store
-from ducklift.pipeline_file import Pipeline, check_tables_apart, load_pipeline, pipeline_names
+from ducklift.load_streams import check_loads, parts_of
+from ducklift.pipeline_file import Pipeline, load_pipeline, pipeline_names
 from ducklift.planning import SURVEYED, Plan, Run, load_id_for, plan_stream, surveyed
 from ducklift.settings import Settings
 from ducklift.source_files import SourceFile
@@ -81,7 +82,7 @@ def _extract(
         return landed
     if plan.slice.window and plan.slice.end > datetime.now(UTC):
         raise SliceNotOver(plan.slice.stream, plan.slice.start, plan.slice.end)
-    wanted = surveyed(lake, pipeline, plan, _request(pipeline, plan, settings), settings)
+    wanted = surveyed(lake, pipeline, plan, _request(pipeline, plan, plan.slice.stream, settings), settings)
     fixed = replace(plan, slice=fix_slice(lake, slice_key(spec.name, load_id), wanted))
     reach("extract.slice_fixed")
     if on_slice:
@@ -103,10 +104,10 @@ def _into_package(
     settings: Settings,
     on_progress: Callable[[int], None] | None,
 ) -> str:
-    report, spec, slice_ = ReadReport(on_progress=on_progress), plan.spec, plan.slice
+    report, spec, slice_ = ReadReport(), plan.spec, plan.slice
     extracted_at = datetime.now(UTC)
     reached: Cursor | None = None
-    batches = _before_the_end(pipeline.source.read(_request(pipeline, plan, settings), settings, report), plan)
+    batches = _before_the_end(_read(pipeline, plan, settings, report), plan)
     first = next(batches, None)
     if pipeline.source.finds_keys:
         spec = _with_key(pipeline, slice_.stream, report.primary_key)
@@ -126,6 +127,25 @@ def _into_package(
                 on_progress(writer.rows)
         writer.close()
         return writer.finish(_manifest(pipeline, plan, run, report, writer, extracted_at, reached))
+
+
+def _read(pipeline: Pipeline, plan: Plan, settings: Settings, report: ReadReport) -> Iterator[Batch | JsonLines | SourceFile]:
+    """Yield what the load's streams give, one after the other, with one report of all."""
+    parts = parts_of(pipeline, plan.slice.stream)
+    if len(parts) == 1:
+        yield from pipeline.source.read(_request(pipeline, plan, parts[0], settings), settings, report)
+        return
+    reports = {part: ReadReport() for part in parts}
+    for part, told in reports.items():
+        request = _request(pipeline, plan, part, settings)
+        if not pipeline.source.stream_uses_watermark(part):
+            request = replace(request, cursor_from=None, cursor_to=None)
+        yield from pipeline.source.read(request, settings, told)
+    # A key that the source told is of one stream: two may well have the same for different records.
+    report.request = {part: told.request for part, told in reports.items()}
+    report.ordered_and_complete = all(told.ordered_and_complete for told in reports.values())
+    report.gap = next((told.gap for told in reports.values() if told.gap), None)
+    report.retries = sum(told.retries for told in reports.values())
 
 
 def _before_the_end(batches: Iterable[Batch | JsonLines | SourceFile], plan: Plan) -> Iterator[Batch | JsonLines | SourceFile]:
@@ -149,10 +169,10 @@ def _with_key(pipeline: Pipeline, stream: str, found_key: tuple[str, ...]) -> Ta
         raise ConfigurationError(f"{stream}: the source tells no primary key: {first.removeprefix('Value error, ')}") from None
 
 
-def _request(pipeline: Pipeline, plan: Plan, settings: Settings) -> SliceRequest:
+def _request(pipeline: Pipeline, plan: Plan, stream: str, settings: Settings) -> SliceRequest:
     slice_, incremental = plan.slice, plan.spec.incremental
     request = SliceRequest(
-        slice_.stream,
+        stream,
         slice_.start,
         slice_.end,
         slice_.watermark,
@@ -163,7 +183,7 @@ def _request(pipeline: Pipeline, plan: Plan, settings: Settings) -> SliceRequest
         partition=slice_.partition,
         fixed=slice_.request.get(SURVEYED, {}),
     )
-    wanted = pipeline.source.wanted_keys(slice_.stream)
+    wanted = pipeline.source.wanted_keys(stream)
     return replace(request, known=partial(known_keys, open_lake(settings), plan.spec, wanted, settings)) if wanted else request
 
 
@@ -312,7 +332,7 @@ def resolved(pipeline: Pipeline, settings: Settings) -> Pipeline:
     """
     found = pipeline.model_copy(update={"source": pipeline.source.resolved(settings)})
     try:
-        check_tables_apart(found)
+        check_loads(found)
     except ValueError as err:
         raise ConfigurationError(str(err), file=pipeline.file) from err
     return found

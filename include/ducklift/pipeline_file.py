@@ -16,6 +16,7 @@ from ducklift.documents import Document, Place, read_document
 from ducklift.errors import ConfigurationError
 from ducklift.lake.manifest import Format
 from ducklift.lake.templates import FileFacts, Layout, check_layout
+from ducklift.load_streams import check_chosen_whole, check_loads, loads_of
 from ducklift.settings import Settings
 from ducklift.source_files import SourceFile
 from ducklift.sources.base import Source
@@ -126,6 +127,7 @@ class Pipeline(Spec):
     form: tuple[TableChoice, ...] = Field(default=(), description="What of the table may be chosen when a run is triggered by hand.")
     file: Path | None = Field(default=None, exclude=True)
     _chosen: dict[str, str] = PrivateAttr(default_factory=dict)
+    _loads: tuple[Source, dict[str, tuple[str, ...]]] | None = PrivateAttr(default=None)
 
     @field_validator("layout")
     @classmethod
@@ -136,14 +138,14 @@ class Pipeline(Spec):
     @model_validator(mode="after")
     def _table_is_sound(self) -> Pipeline:
         files = []
-        for stream in self.source.streams():
+        for stream in self.streams():
             spec = self.table_spec(stream)
             _personal_fields_are_sound(spec, self.raw_layout.record_fields)
             if self.target == "lake":
                 _files_can_keep(spec)
             files.append((self.file_facts(stream, spec, "20260101T000000Z-00000000-r99", datetime.now(UTC)), spec.disposition))
         check_layout(self.raw_layout, files)
-        check_tables_apart(self)
+        check_loads(self)
         if self.target == "lake" and self.retention.raw_s is not None:
             raise ValueError("retention.raw would delete the table itself: with target 'lake' the raw files are the table; remove it")
         return self
@@ -205,17 +207,38 @@ class Pipeline(Spec):
         """Return what the keys of one load's files are made of."""
         return FileFacts(spec.name, self.name, stream, load_id, slice_start, self.format_of(first), partition)
 
+    @property
+    def loads(self) -> Mapping[str, tuple[str, ...]]:
+        """Return for the stream of each load the source's streams that it brings: itself, or all of a table that is replaced whole."""
+        # A copy with another source has this one's private attributes too.
+        if self._loads is None or self._loads[0] is not self.source:
+            self._loads = (self.source, loads_of(self))
+        return self._loads[1]
+
     def streams(self) -> Sequence[str]:
-        """Return the names of all configured streams, in the file's order."""
-        return self.source.streams()
+        """Return the names of all streams, in the file's order; each is extracted, uploaded and loaded by itself."""
+        return list(self.loads)
+
+    def table_of(self, stream: str) -> tuple[TableName, Disposition]:
+        """Return which table the records of one of the source's streams make, and how they go into it."""
+        own, defaults = self._entry_of(stream), self.source.defaults_of(stream)
+        table = own.table if own else self.table
+        if own is None and table and defaults.table:
+            table = f"{table.partition('.')[0]}.{defaults.table}"
+        if table is None:
+            raise ValueError(f"stream {stream!r} has no table: write table: dataset.table (or dataset.*), or name the stream under streams")
+        return TableName.of_stream(table, stream), (own.disposition if own else None) or self.disposition
+
+    def _entry_of(self, stream: str) -> StreamTable | None:
+        return next((entry for entry in self.tables if entry.name == stream), None)
 
     def table_spec(self, stream: str, found_key: Sequence[str] | None = None) -> TableSpec:
         """Return what the stream's table should be: its own entry over the whole file's over the source's defaults.
 
         `found_key` is the primary key that the reading was told; None before there was one.
         """
-        defaults = self.source.defaults_of(stream)
-        own = next((entry for entry in self.tables if entry.name == stream), None)
+        stream = self.loads.get(stream, (stream,))[0]
+        defaults, own = self.source.defaults_of(stream), self._entry_of(stream)
         chosen = {name: getattr(self, name) for name in TableSpec.model_fields if name != "name" and name in type(self).model_fields}
         if defaults.table:
             # What the file says of columns and rows, it says of the table that it names.
@@ -225,15 +248,12 @@ class Pipeline(Spec):
             given = own.model_dump(exclude_none=True, exclude={"name", "table"}).keys()
             chosen.update({name: getattr(own, name) for name in given})
         named = {column.name for column in chosen["columns"]}
-        table = own.table if own else self.table
-        if own is None and table and defaults.table:
-            table = f"{table.partition('.')[0]}.{defaults.table}"
-        if table is None:
-            raise ValueError(f"stream {stream!r} has no table: write table: dataset.table (or dataset.*), or name the stream under streams")
+        table, disposition = self.table_of(stream)
         return TableSpec.model_validate(
             {
                 **chosen,
-                "name": TableName.of_stream(table, stream),
+                "name": table,
+                "disposition": disposition,
                 "primary_key": chosen["primary_key"] or defaults.primary_key or tuple(found_key or ()),
                 "columns": (*(column for column in defaults.columns if column.name not in named), *chosen["columns"]),
                 "record_column": chosen["record_column"] or defaults.record_column,
@@ -251,8 +271,9 @@ class Pipeline(Spec):
         own = END in self.options_schema() and END not in self.source.options_schema()
         of_table: dict[str, Any] = {name: value for name, value in options.items() if name in self.form}
         of_source = {name: value for name, value in options.items() if not (own and name == END) and name not in of_table}
-        chosen = self.model_copy(update={"source": self.source.with_options(of_source)}) if of_source else self
-        chosen = chosen._with_table(of_table)
+        configured = self._with_table(of_table)
+        chosen = configured.model_copy(update={"source": self.source.with_options(of_source)}) if of_source else configured
+        check_chosen_whole(chosen, configured)
         return ending_before(chosen, options[END]) if own and options.get(END) is not None else chosen
 
     @property
@@ -288,25 +309,6 @@ def ending_before(pipeline: Pipeline, text: Any) -> Pipeline:
     if incremental.end not in (None, "now"):
         end = incremental.end if latest(incremental.end, end) == end else end
     return pipeline.model_copy(update={"incremental": incremental.model_copy(update={"end": end})})
-
-
-def check_tables_apart(pipeline: Pipeline) -> None:
-    """Raise ValueError where `dataset.*` gives two streams one table, or where one stream's load would take another's rows away."""
-    named = {entry.name for entry in pipeline.tables}
-    unnamed: dict[TableName, str] = {}
-    owners: dict[TableName, tuple[str, Disposition]] = {}
-    for stream in pipeline.source.streams():
-        spec = pipeline.table_spec(stream)
-        owner, disposition = owners.setdefault(spec.name, (stream, spec.disposition))
-        if owner != stream and "replace" in (disposition, spec.disposition):
-            raise ValueError(
-                f"{spec.name} is replaced whole by a load, and {owner!r} and {stream!r} are loads of their own: one would take the other's "
-                "rows away. Give each stream a table of its own under streams, or write disposition: merge"
-            )
-        if not (pipeline.table or "").endswith(".*") or stream in named:
-            continue
-        if (owner := unnamed.setdefault(spec.name, stream)) != stream:
-            raise ValueError(f"table: {pipeline.table} makes {spec.name} of both {owner!r} and {stream!r}: name one of them under streams")
 
 
 def _files_can_keep(spec: TableSpec) -> None:

@@ -17,6 +17,7 @@ from ducklift.lake.loaded_files import LoadedFiles, commits_in_lake, keep_loaded
 from ducklift.lake.manifest import Slice, compact_utc, read_manifest, retry_load_id
 from ducklift.lake.order import current_snapshot
 from ducklift.lake.store import Store
+from ducklift.load_streams import parts_of
 from ducklift.pipeline_file import Pipeline
 from ducklift.settings import Settings
 from ducklift.sources.base import SliceRequest
@@ -177,11 +178,11 @@ def _new_slice(pipeline: Pipeline, stream: str, run: Run, load_id: str, known: S
         wanted["parent_load"] = next(
             (each["load_id"] for each in known.loads if each["stream"] == stream and each.get("kind", LOAD) == LOAD), None
         )
-    if spec.incremental and run.window and run.mode != "full_refresh" and pipeline.source.reads_windows():
+    # What takes the place of the whole table is the whole.
+    goes_on = run.mode != "full_refresh" and spec.disposition != "replace"
+    if spec.incremental and run.window and goes_on and pipeline.source.reads_windows():
         wanted |= _window(spec.incremental, run, known.watermark_of(pipeline.name, stream) if known else None)
-    elif spec.incremental and pipeline.source.stream_uses_watermark(stream):
-        # What takes the place of the whole table is the whole.
-        goes_on = run.mode != "full_refresh" and spec.disposition != "replace"
+    elif spec.incremental and any(map(pipeline.source.stream_uses_watermark, parts_of(pipeline, stream))):
         watermark = known.watermark_of(pipeline.name, stream) if known is not None and goes_on else None
         wanted["watermark"] = watermark
         wanted["cursor_from"] = _from(watermark, spec.incremental)

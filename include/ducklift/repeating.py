@@ -15,6 +15,7 @@ from ducklift.lake.filesystem import open_lake
 from ducklift.lake.layout import manifest_key, slice_key
 from ducklift.lake.manifest import Slice, read_manifest, retry_load_id
 from ducklift.lake.spool_place import PackageName, open_spool
+from ducklift.load_streams import stream_under
 from ducklift.pipeline import Pipeline, extract
 from ducklift.planning import Run
 from ducklift.retrying import package_quarantined
@@ -100,7 +101,12 @@ def _slice_of(again: Again, pipeline: Pipeline, settings: Settings) -> Slice:
 def _in_charge(pipeline: Pipeline, chosen: Pipeline, stream: str) -> str:
     """Return the configured stream that stands for the load's; the first one for a stream that was chosen by a form, or is gone."""
     streams = pipeline.streams()
-    return next((each for each in streams if stream in (each, chosen.source.effective_stream(each))), streams[0])
+    return next((each for each in streams if stream in (each, stream_under(chosen, pipeline, each))), streams[0])
+
+
+def _is_read(chosen: Pipeline, stream: str) -> bool:
+    part_of_another = any(stream in parts for name, parts in chosen.loads.items() if name != stream)
+    return stream in chosen.loads or (chosen.source.effective_stream(stream) == stream and not part_of_another)
 
 
 def _reading(again: Again, chosen: Pipeline, asked: Slice, run: Run) -> Run:
@@ -108,7 +114,7 @@ def _reading(again: Again, chosen: Pipeline, asked: Slice, run: Run) -> Run:
     if again.load_id.endswith(RETRIED):
         raise ConfigurationError(f"{again.load_id} retried quarantined records. Extract the load anew from which they came.")
     stream = asked.stream
-    if chosen.source.effective_stream(stream) != stream or chosen.table_spec(stream).name != again.table:
+    if not _is_read(chosen, stream) or chosen.table_spec(stream).name != again.table:
         raise ConfigurationError(
             f"{again.load_id} is of stream {stream!r} of {again.table}, which is not what the trigger form chooses now. "
             "Fill the form as it was for that load."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from installations import APPENDED, TABLE, Installation, sighting, sightings
+from installations import APPENDED, Installation, sighting, sightings
 from listed_source import ListedSource
 
 from ducklift.errors import ContractBroken
@@ -142,17 +142,6 @@ def test_each_stream_has_a_watermark_of_its_own(installation: Installation) -> N
         "nature/birds": sighting(1)["seen"],
         "nature/owls": sighting(5)["seen"],
     }
-
-
-@pytest.mark.parametrize(("one", "other"), [("replace", "replace"), ("append", "replace"), ("replace", "append")])
-def test_streams_whose_loads_would_replace_each_others_rows_are_refused(installation: Installation, one: str, other: str) -> None:
-    tables = [{"name": "birds", "table": str(TABLE), "disposition": one}, {"name": "owls", "table": str(TABLE), "disposition": other}]
-    streams = {"birds": [sightings(1)], "owls": [sightings(5)]}
-
-    with pytest.raises(ValueError, match=r"nature\.sightings is replaced whole .* 'birds' and 'owls' .* a table of its own under streams"):
-        installation.pipeline(streams=streams, tables=tables, incremental=None)
-    tables[1]["table"] = "nature.owls"
-    assert installation.pipeline(streams=streams, tables=tables, incremental=None).streams() == ["birds", "owls"]
 
 
 def test_a_publication_that_was_missed_is_repaired_by_the_next_load(installation: Installation) -> None:

@@ -360,3 +360,26 @@ def test_a_missing_driver_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatc
 def test_an_unknown_dialect_is_a_matter_of_configuration():
     with pytest.raises(DuckliftError, match="cannot be used"):
         read(Database("none", "nosuch://h/db", "", None), "a", tables=["a"])
+
+
+def test_tables_that_replace_one_table_are_one_load_and_rows_with_equal_keys_stay_apart(database: Database, tmp_path: Path):
+    orders(database, "(1, 'tea', NULL)", "(2, 'cup', NULL)")
+    database.sql("CREATE TABLE returns (id int PRIMARY KEY, name varchar(40), reason varchar(40))")
+    database.sql("INSERT INTO returns VALUES (1, 'pot', 'cracked')")
+    project = project_of(
+        database,
+        tmp_path,
+        """
+        source: {type: sql_tables, url: {env: SHOP_URL}, tables: [orders, returns]}
+        table: shop.movements
+        disposition: replace
+        """,
+    )
+
+    [first] = succeeded(project.run("shop")).loads
+    database.sql("DELETE FROM returns", "INSERT INTO returns VALUES (3, 'urn', 'late')")
+    [second] = succeeded(project.run("shop")).loads
+
+    assert (first.stream, first.rows_inserted, second.rows_inserted, second.rows_deleted) == ("shop.movements", 3, 3, 3)
+    moved = project.query("SELECT id, name, reason FROM shop.movements ORDER BY id")
+    assert moved == [(1, "tea", None), (2, "cup", None), (3, "urn", "late")]

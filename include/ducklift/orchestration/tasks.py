@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from ducklift.errors import ConfigurationError, SliceNotOver, SourceThrottled, Terminal
 from ducklift.lake.spool_place import PackageName
+from ducklift.load_streams import stream_under
 from ducklift.orchestration.arrivals import TASK_ID as ARRIVALS, Watched, run_for
 from ducklift.orchestration.connections import airflow_settings
 from ducklift.orchestration.kept_state import mirror_load, slice_notes
@@ -72,7 +73,7 @@ def chosen_stream(pipeline: Pipeline, stream: str, params: Mapping[str, Any]) ->
     The form was checked when the run was triggered; all of it is checked again here. Raises `ConfigurationError`.
     """
     chosen = pipeline.with_options({name: value for name, value in params.items() if name not in NOT_OF_THE_SOURCE})
-    return chosen, chosen.source.effective_stream(stream)
+    return chosen, stream_under(chosen, pipeline, stream)
 
 
 def label_of(pipeline: Pipeline, task_instance: Any, params: Mapping[str, Any]) -> str:

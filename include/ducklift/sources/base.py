@@ -92,7 +92,6 @@ class ReadReport:
     gap: tuple[Cursor, Cursor] | None = None
     primary_key: tuple[str, ...] = ()
     retries: int = 0
-    on_progress: Callable[[int], None] | None = None
 
 
 class Source(Spec):
