@@ -151,7 +151,7 @@ def _read(pipeline: Pipeline, plan: Plan, settings: Settings, report: ReadReport
 def _before_the_end(batches: Iterable[Batch | JsonLines | SourceFile], plan: Plan) -> Iterator[Batch | JsonLines | SourceFile]:
     """Yield the batches without what lies at or beyond the slice's end, also of a source that does not keep to it: a later slice brings it.
 
-    A whole file stays whole: its load leaves such records out. Lines were chosen by the source.
+    Files and lines were chosen by the source.
     """
     incremental, end = plan.spec.incremental, plan.slice.cursor_to
     if incremental is None or end is None:

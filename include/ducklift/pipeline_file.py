@@ -171,11 +171,14 @@ class Pipeline(Spec):
     def _whole_files_are_taken_as_they_are(self) -> Pipeline:
         if not self.source.gives_files:
             return self
-        personal = [column.name for stream in self.source.streams() for column in self.table_spec(stream).columns if column.pii]
+        specs = [self.table_spec(stream) for stream in self.source.streams()]
+        personal = [column.name for spec in specs for column in spec.columns if column.pii]
         if personal:
             raise ValueError(f"files are kept unaltered, so that nothing can be hashed or dropped in them: remove pii of {personal[0]!r}")
         if self.raw_layout.record_fields:
             raise ValueError("files are kept whole, so that the layout cannot go by dates of the records in them; use dates of the slice")
+        if any(spec.incremental and spec.incremental.end is not None for spec in specs) and not getattr(self.source, "in_place", False):
+            raise ValueError("files are taken whole, so that nothing in them can wait: remove incremental.end (Parquet in_place may)")
         if self.target == "lake" and getattr(self.source, "in_place", False):
             raise ValueError("with target 'lake' the raw files are the table, and with in_place there are none: remove one of them")
         return self

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, RootModel
 
 from ducklift.assets import (
     AssetIn,
+    AssetMisnamed,
     AssetValueLoader,
     NoSerializer,
     OutputContext,
@@ -188,6 +189,20 @@ def test_a_row_whose_own_partition_column_is_null_is_refused(settings: Settings,
     declare("io_managers: {tables: {type: duckdb}}\n")
     with Storage(settings) as storage, pytest.raises(ValueUnreadable, match="names other partitions"):
         storage.store(OutputContext("odd", ("p",)), pa.table({"partition_key": ["p", None]}), "tables")
+
+
+def test_no_two_assets_share_a_table(settings: Settings, declare: Any) -> None:
+    declare("io_managers: {tables: {type: duckdb, dataset: own}}\n")
+    with Storage(settings) as storage:
+        for key in ("name", "a/b/name", "a_b/name"):
+            storage.store(OutputContext(key), pa.table({"key": [key]}), "tables")
+        found = {key: storage.load(input_context(key, type=list), "tables") for key in ("name", "a/b/name", "a_b/name")}
+        assert found == {key: [{"key": key}] for key in found}
+        for key, why in (("a__b/name", "'__' stands for '/'"), ("own/name", "the table of 'name'"), ("Name", "no name of a table")):
+            with pytest.raises(AssetMisnamed, match=why):
+                storage.store(OutputContext(key), pa.table({"a": [1]}), "tables")
+        with pytest.raises(AssetMisnamed, match="'_all' is what a table without partitions has"):
+            storage.store(OutputContext("name", ("_all",)), pa.table({"a": [1]}), "tables")
 
 
 def test_columns_of_one_name_in_a_query_are_refused(settings: Settings, declare: Any, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from buckets import Bucket, moments
 from installations import slice_run
 
-from ducklift.errors import FilesTaken, SourceFileChanged, SourceFileRefused
+from ducklift.errors import ConfigurationError, FilesTaken, SourceFileChanged, SourceFileRefused
 from ducklift.lake.filesystem import open_place
 from ducklift.lake.folder import LocalStore
 from ducklift.lake.foreign_objects import origin_of
@@ -123,6 +123,17 @@ def test_parquet_in_place_is_read_by_the_cursors_range_and_never_copied(bucket: 
     assert (file["origin"]["row_groups"], file["sha256"]) == (list(range(5, 20)), "")
     assert [key for key in bucket.installation.keys("raw/") if "/_loads/" not in key] == []
     verify(bucket.installation.lake, bucket.installation.settings)
+
+
+def test_a_file_that_is_taken_whole_cannot_be_read_up_to_an_end(bucket: Bucket) -> None:
+    bucket.put("a.csv", "id,at\n1,2026-01-05\n2,2026-01-20\n")
+    until = {"cursor": "at", "end": "2026-01-10"}
+
+    with pytest.raises(ValueError, match=r"files are taken whole.* remove incremental\.end"):
+        bucket.pipeline("*.csv", incremental=until)
+    with pytest.raises(ConfigurationError, match=r"a\.csv is taken whole, and incremental\.end wants a part of it"):
+        bucket.load(bucket.pipeline("*.csv", IN_PLACE, incremental=until))
+    assert bucket.load(bucket.pipeline("*.csv", incremental={"cursor": "at"}), day=1).rows_inserted == 2
 
 
 def test_moments_in_a_column_of_texts_are_compared_as_moments_in_parquet_too(bucket: Bucket) -> None:

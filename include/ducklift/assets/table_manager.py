@@ -14,7 +14,7 @@ import orjson
 from pydantic import Field, PrivateAttr
 
 from ducklift.assets.contexts import InputContext, OutputContext
-from ducklift.assets.errors import NoSerializer, ValueMissing, ValueUnreadable
+from ducklift.assets.errors import AssetMisnamed, NoSerializer, ValueMissing, ValueUnreadable
 from ducklift.assets.keys import UNPARTITIONED, asset_key, derived_key
 from ducklift.assets.managers import IOManager, Surroundings, io_manager
 from ducklift.assets.serializers import full_name
@@ -35,7 +35,7 @@ PIPELINE = "_assets"
 
 
 class TableConfig(Spec):
-    """`dataset` is the schema that tables lie in; an asset `folder/name` lies in the dataset `folder` instead.
+    """`dataset` is the schema that tables lie in; an asset `folder/name` lies in the dataset `folder`, `a/b/name` in `a__b`.
 
     `partition_column` is the column by which partitions are told apart; it is added to partitioned values that lack it.
     """
@@ -75,8 +75,10 @@ class TableIOManager(IOManager):
         self.config, self.settings = config, settings
 
     def handle_output(self, context: OutputContext, value: Any) -> None:
-        """Put the value in the place of what its partition held; raises `NoSerializer` for what is no table."""
+        """Put the value in the place of what its partition held; raises `NoSerializer` for what is no table, `AssetMisnamed`."""
         partition = context.partition_key
+        if partition == UNPARTITIONED:
+            raise AssetMisnamed(f"{UNPARTITIONED!r} is what a table without partitions has for one: name the partition otherwise.")
         stream, table = partition or UNPARTITIONED, self.table_of(context.key)
         source = ValueSource.of(stream, self._batches(value, partition))
         # Without inference of text: what has an Arrow type keeps it.
@@ -123,12 +125,16 @@ class TableIOManager(IOManager):
         return [None if stream == UNPARTITIONED else stream for (stream,) in rows]
 
     def table_of(self, key: str) -> TableName:
-        """Return the table of an asset; raises `NoSerializer` where its key is no table's name."""
+        """Return the table of an asset, which no other asset's is; raises `AssetMisnamed` where its key is no table's name."""
         *folders, name = asset_key(key).split("/")
+        if any("__" in folder for folder in folders):
+            raise AssetMisnamed(f"{key!r}: '__' stands for '/' in the name of a table's dataset, so that no folder may hold it.")
+        if folders == [self.config.dataset]:
+            raise AssetMisnamed(f"{key!r} would be the table of {name!r}: call it that, or set another dataset for this manager.")
         try:
-            return TableName(dataset="_".join(folders) or self.config.dataset, table=name)
+            return TableName(dataset="__".join(folders) or self.config.dataset, table=name)
         except ValueError as err:
-            raise NoSerializer("table", f"{key!r} is no name of a table: lower-case letters, digits and underscores") from err
+            raise AssetMisnamed(f"{key!r} is no name of a table: write lower-case letters, digits and underscores.") from err
 
     def _note_origins(self, context: OutputContext, table: TableName) -> None:
         """Note what the rows are made of, where a deletion sweep looks for it."""

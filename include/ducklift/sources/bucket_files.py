@@ -127,16 +127,26 @@ class BucketFilesSource(Source):
         return {"matched": len(matched), "files": [_told(found) for found in fresh]}
 
     def read(self, request: SliceRequest, settings: Settings, report: ReadReport) -> Iterator[SourceFile]:
-        """Yield the listed files; raises `SourceFileChanged` when one is no longer what was listed, `SourceFileRefused`."""
+        """Yield the files; raises `SourceFileChanged` when one is no longer what was listed, `SourceFileRefused`, `ConfigurationError`."""
         store = open_place(settings, self.place, self.access)
         origins = [origin_of(self.place, _listed_object(told)) for told in request.fixed["files"]]
         origins = [origin.model_copy(update={"access": self.access}) for origin in origins]
         report.request = {"bucket": self.place, "path": self.path, "matched": request.fixed["matched"], "files": len(origins)}
+        if request.cursor_to is not None:
+            self._refuse_whole_files(origins)
         with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
             yield from pool.map(partial(self._referred, store, request), origins) if self.in_place else ()
         for origin in () if self.in_place else origins:
             yield from self._copied(store, origin, settings)
         report.ordered_and_complete = True
+
+    def _refuse_whole_files(self, origins: Sequence[Origin]) -> None:
+        for origin in origins:
+            if not self.in_place or self._format(origin.key) != "parquet":
+                raise ConfigurationError(
+                    f"{origin.url} is taken whole, and incremental.end wants a part of it. Only Parquet in place is read in part: "
+                    "remove end, or write in_place: true and choose Parquet files."
+                )
 
     def _listed(self, store: Store) -> list[StoredObject]:
         if not is_pattern(self.path):
