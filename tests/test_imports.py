@@ -22,6 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"lake"}),
     frozenset({"sources", "warehouse", "sandbox"}),
+    frozenset({"load_streams"}),
     frozenset({"pipeline_file"}),
     frozenset({"known_records", "planning", "resets"}),
     frozenset({"diagnosis", "dry_run", "keeping", "pipeline"}),

@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from ducklift.errors import ConfigurationError
-from ducklift.specs import TableName, TableSpec
+from ducklift.sources.base import Source
+from ducklift.specs import Disposition, TableName, TableSpec
 
-if TYPE_CHECKING:
-    from ducklift.pipeline_file import Pipeline
+
+class Entry(Protocol):
+    """What a pipeline file says of one stream."""
+
+    @property
+    def name(self) -> str:
+        """Return the stream."""
+
+
+class Pipeline(Protocol):
+    """What is asked of a pipeline here; `ducklift.pipeline_file` has it."""
+
+    @property
+    def name(self) -> str:
+        """Return its name."""
+
+    @property
+    def source(self) -> Source:
+        """Return its source, as it is configured or chosen."""
+
+    @property
+    def table(self) -> str | None:
+        """Return the table, or `dataset.*`, of the streams that have no entry of their own."""
+
+    @property
+    def tables(self) -> Sequence[Entry]:
+        """Return the entries of streams that have one of their own."""
+
+    @property
+    def loads(self) -> Mapping[str, tuple[str, ...]]:
+        """Return what `loads_of` gave for it."""
+
+    def table_of(self, stream: str) -> tuple[TableName, Disposition]:
+        """Return the table of one of the source's streams, and how its records go into it."""
+
+    def table_spec(self, stream: str) -> TableSpec:
+        """Return what the table of one of the source's streams should be."""
 
 
 def loads_of(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:
@@ -78,7 +114,8 @@ def check_loads(pipeline: Pipeline) -> None:
     owners: dict[TableName, tuple[str, TableSpec]] = {}
     for stream in pipeline.source.streams():
         spec = pipeline.table_spec(stream)
-        if (pipeline.table or "").endswith(".*") and stream not in named and (owner := unnamed.setdefault(spec.name, stream)) != stream:
+        by_pattern = (pipeline.table or "").endswith(".*") and stream not in named
+        if by_pattern and (owner := unnamed.setdefault(spec.name, stream)) != stream:
             raise ValueError(f"table: {pipeline.table} makes {spec.name} of both {owner!r} and {stream!r}: name one of them under streams")
         owner, first = owners.setdefault(spec.name, (stream, spec))
         if "replace" in (first.disposition, spec.disposition) and spec != first:

@@ -13,7 +13,10 @@ def main() -> None:
     import os
     import sys
 
+    from ducklift.cli.outcome import complain
+    from ducklift.cli.outputs import OutputFailed, give_up_output, have_outputs
     from ducklift.cli.verbs import VERBS, application
+    from ducklift.errors import EXIT_FAILED
 
     # Imports make many objects and no garbage, and what is left at the end goes with the process: looking through all of it again and
     # again took a tenth of the CPU time of a run with nothing new.
@@ -21,5 +24,11 @@ def main() -> None:
     atexit.register(gc.freeze)
     # Nobody's plugin watches this program's models; to look for one, pydantic would read every installed distribution's entry points.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    have_outputs()
     asked = sys.argv[1:2]
-    application(asked if asked and asked[0] in VERBS else VERBS)(prog_name="ducklift")
+    try:
+        application(asked if asked and asked[0] in VERBS else VERBS)(prog_name="ducklift")
+    except OutputFailed as err:
+        give_up_output()
+        complain(f"standard output takes nothing more ({err}); what the command did stands.")
+        sys.exit(EXIT_FAILED)

@@ -13,7 +13,7 @@ from ducklift.cli.failing import failing_streams, print_failing
 from ducklift.cli.opening import reading
 from ducklift.cli.outcome import Json, print_json
 from ducklift.cli.tabular import Heading, console, print_table, say
-from ducklift.errors import ConfigurationError, WarehouseMissing
+from ducklift.errors import ConfigurationError, DuckliftError, WarehouseMissing
 from ducklift.safe_text import without_secrets
 from ducklift.settings import Settings, load_settings
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 Facts = dict[str, Any]
+
+_NAMED = 5
 
 _TABLES = """
     SELECT schema_name AS dataset, table_name AS "table", column_count AS columns
@@ -115,7 +117,7 @@ def status(as_json: Json = False) -> None:
         say(screen, f"{name:<10} {place['value']}  ({place['origin']})")
     print_failing(screen, failing)
     if not found:
-        say(screen, "Nothing is loaded yet: try `ducklift run NAME`, for example `ducklift run reddit`.")
+        say(screen, _nothing_here(settings))
         return
     headings = [
         Heading("table", whole=True),
@@ -128,6 +130,24 @@ def status(as_json: Json = False) -> None:
     marks = [[each["table"], mark["stream"], mark["cursor"], str(mark["value"])] for each in found for mark in each["watermarks"]]
     if marks:
         print_table(screen, [Heading("table"), Heading("stream"), Heading("cursor"), Heading("watermark", whole=True)], marks)
+
+
+def _nothing_here(settings: Settings) -> str:
+    """Say what to do about a warehouse without tables: of an old lake it is another one than before."""
+    from ducklift.lake.filesystem import open_lake
+    from ducklift.lake.layout import TABLES
+
+    try:
+        known = [found.key.removeprefix(TABLES).removesuffix(".json") for found in open_lake(settings).list(TABLES)]
+    except DuckliftError:
+        known = []  # what is wrong with the lake was told with the failures
+    if not known:
+        return "Nothing is loaded yet: try `ducklift run NAME`, for example `ducklift run reddit`."
+    names = ", ".join(known[:_NAMED]) + (f" and {len(known) - _NAMED} more" if len(known) > _NAMED else "")
+    return (
+        f"This warehouse holds no table, and the lake knows {names}: `ducklift rebuild` makes the warehouse from it. "
+        "Tables with target: lake are read by `ducklift query --lake`."
+    )
 
 
 def _status_line(table: Facts) -> list[str | None]:

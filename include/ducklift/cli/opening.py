@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from ducklift.errors import ConfigurationError
+from ducklift.errors import ConfigurationError, Terminal
 from ducklift.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ def showing_lake(tables: Sequence[str]) -> Iterator[DuckDBPyConnection]:
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET autoinstall_known_extensions = false")
         for name in names:
-            create_view(connection, lake, name)
+            try:
+                create_view(connection, lake, name)
+            except duckdb.Error as err:
+                raise Terminal(f"{name}: its raw files cannot be read as one: {str(err).splitlines()[0]}") from err
         if not isinstance(lake, LocalStore):
             # Objects are read by Python. A call into DuckDB that does not let go of Python would wait for ever for a thread that needs it.
             connection.execute("SET threads = 1")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ducklift.cli.outputs import OutputFailed
 from ducklift.errors import DuckliftError
 from ducklift.safe_text import visible
 
@@ -35,8 +36,8 @@ class Verbs(TyperGroup):
             self._answer(ctx, err)
             complain(str(err))
             raise typer.Exit(err.exit_code) from err
-        except BrokenPipeError:
-            raise  # the reader has seen enough; typer ends quietly
+        except (BrokenPipeError, OutputFailed):
+            raise  # the reader has seen enough, and typer ends quietly; or there is nothing to answer on
         except Exception as err:
             self._answer(ctx, err)
             raise

@@ -5,6 +5,7 @@ Values are turned into text by DuckDB, not by Python, whose dates end at the yea
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -217,10 +218,12 @@ def _write_json(columns: Sequence[Column], rows: Iterable[Row]) -> None:
 
 
 class _Output:
-    """Standard output; a terminal gets control characters escaped, line by line, a pipe gets every byte."""
+    """Standard output; a terminal gets control characters escaped, line by line, a pipe gets every byte, in UTF-8 whatever the locale."""
 
     def __init__(self) -> None:
         self._on_terminal = sys.stdout.isatty()
+        if not self._on_terminal and isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors="strict")
 
     def write(self, text: str) -> int:
         return sys.stdout.write("\n".join(map(visible, text.split("\n"))) if self._on_terminal else text)

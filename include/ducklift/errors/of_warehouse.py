@@ -62,7 +62,7 @@ class WarehouseUnusable(Terminal):
 
     def __init__(self, database: str, reason: str, advice: str) -> None:
         self.database, self.reason = database, reason
-        super().__init__(f"{database} cannot be opened: {reason}. {advice}")
+        super().__init__(f"{database} cannot be opened: {reason.rstrip('.!')}. {advice}")
 
 
 class ContractBroken(Terminal):

@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ducklift.errors import ConfigurationError, CorruptObject
+from ducklift.errors import ConfigurationError, CorruptObject, ManifestConflict
 from ducklift.lake.columns import PADDING
 from ducklift.lake.commits import CommitRecord, read_commits
 from ducklift.lake.layout import manifest_key
-from ducklift.lake.manifest import Manifest, RawFile, read_manifest
+from ducklift.lake.manifest import Manifest, RawFile, read_manifest, sha256_of
 from ducklift.lake.order import live_commits
 from ducklift.lake.store import Store
 from ducklift.lake.swept import swept_loads
@@ -44,11 +44,13 @@ def live_files(lake: Store, table: TableName) -> list[LiveFile]:
 
 
 def _files(lake: Store, record: CommitRecord, swept: Mapping[str, str]) -> list[LiveFile]:
-    key = manifest_key(record.table_name, record.load_id)
-    key = swept.get(key, key)
+    committed = manifest_key(record.table_name, record.load_id)
+    key = swept.get(committed, committed)
     data = lake.read(key)
     if data is None:
         raise CorruptObject(lake.url_of(key), "a manifest", "none")
+    if key == committed and sha256_of(data) != record.manifest_sha256:
+        raise ManifestConflict(record.load_id, "the commit record", record.manifest_sha256 or "", sha256_of(data))
     manifest = read_manifest(data, lake.url_of(key))
     if any(file.in_place for file in manifest.files):
         raise ConfigurationError(f"{record.table_name} has files that are used in place: the lake holds no copy of them to read.")

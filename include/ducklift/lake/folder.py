@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ducklift.errors import CorruptObject
+from ducklift.errors import CorruptObject, DuckliftError, LakeRefused
 from ducklift.lake.store import Store, StoredObject, Unfinished, is_temporary, temporary_files
 
 
@@ -21,6 +21,13 @@ class LocalStore(Store):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(_filesystem, str(folder), folder.as_uri())
+
+    def named(self, key: str, err: Exception, reading: bool = False) -> DuckliftError | None:
+        """Return the house's error for one of the system's: also for a folder in the place of a file, or a disk that fails."""
+        found = super().named(key, err, reading)
+        if found is None and isinstance(err, OSError) and not isinstance(err, FileNotFoundError):
+            return LakeRefused(self.url_of(key), err.strerror or str(err), "Look at what lies there, and at the disk under it.")
+        return found
 
     def ensure_container(self) -> None:
         """Make the folder when it is missing."""

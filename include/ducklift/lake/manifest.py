@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from ducklift.errors import ManifestUnreadable
 from ducklift.lake.layout import DEFAULT_LAYOUT
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _READERS = 8
 MANIFEST_VERSION = 2  # 1: without finished_at
 RETRIES_QUARANTINE_OF = "retries_quarantine_of"
+_LOAD_ID = re.compile(r"[A-Za-z0-9-]{1,80}")
 
 Cursor = int | float | str
 Format = Literal["jsonl", "jsonl.gz", "jsonl.zst", "csv", "csv.gz", "csv.zst", "parquet"]
@@ -119,6 +121,16 @@ class Manifest(Spec):
     airflow: dict[str, Any] = Field(default_factory=dict)
     found_key: tuple[str, ...] = Field(default=(), description="The primary key that a source of tables was told.")
     chosen: dict[str, str] = Field(default_factory=dict, description="What of the table a person chose for this run.")
+
+    @model_validator(mode="after")
+    def _names_nothing_outside_the_lake(self) -> Manifest:
+        # Whoever can write to the bucket can write one of these, and what it names becomes paths.
+        if not _LOAD_ID.fullmatch(self.load_id):
+            raise ValueError(f"{self.load_id[:200]!r} is no id of a load")
+        for file in self.files:
+            if not file.in_place and any(part in ("", ".", "..") for part in file.key.split("/")):
+                raise ValueError(f"{file.key[:200]!r} is no key of a lake")
+        return self
 
     @property
     def retried_load(self) -> str | None:
