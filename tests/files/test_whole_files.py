@@ -125,6 +125,24 @@ def test_parquet_in_place_is_read_by_the_cursors_range_and_never_copied(bucket: 
     verify(bucket.installation.lake, bucket.installation.settings)
 
 
+@pytest.mark.parametrize("config", [{"in_place": True}, {"path_column": "path"}], ids=["in place", "with a column of the path"])
+def test_parquet_values_that_arrow_does_not_keep_are_kept_or_refused_by_name(bucket: Bucket, config: dict[str, Any]) -> None:
+    def put(key: str, select: str) -> None:
+        duckdb.sql(f"COPY (SELECT {select}) TO '{bucket.folder / key}' (FORMAT parquet)")
+
+    put("zoned.parquet", "1 AS id, '12:00:00+02'::TIMETZ AS at")
+    put("plain.parquet", "1 AS id, '12:00:00'::TIME AS at")
+    for day, (key, kept) in enumerate({"zoned": "10:00:00+00", "plain": "12:00:00"}.items()):
+        bucket.load(bucket.pipeline(f"{key}.parquet", config, table=f"shop.{key}"), day)
+        assert bucket.installation.query(f'SELECT CAST("at" AS VARCHAR) FROM shop.{key}') == [(kept,)]
+    put("both.parquet", "'12:00:00+02'::TIMETZ AS a, '12:00:00'::TIME AS b")
+    put("long.parquet", "1 AS id, [{'x': INTERVAL '1 day'}] AS lasting")
+    with pytest.raises(SourceFileRefused, match=r"'a' has times with a zone and 'b' times without"):
+        bucket.load(bucket.pipeline("both.parquet", config), 2)
+    with pytest.raises(SourceFileRefused, match=r"INTERVALs \(lasting\.list\.element\.x\) are kept by a copy of the whole file alone"):
+        bucket.load(bucket.pipeline("long.parquet", config), 3)
+
+
 def test_a_file_that_is_taken_whole_cannot_be_read_up_to_an_end(bucket: Bucket) -> None:
     bucket.put("a.csv", "id,at\n1,2026-01-05\n2,2026-01-20\n")
     until = {"cursor": "at", "end": "2026-01-10"}

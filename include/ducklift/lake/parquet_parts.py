@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,15 +98,16 @@ def copy_part(
         names = file.schema_arrow.names
         _refuse_twins(names, values or {}, name)
         chosen = [each for each in names if is_needed is None or is_needed(each) or each == wanted.cursor] or names[:1]
+        _refuse_intervals(file, chosen, name)
         kind = _cursor_type(file, wanted.cursor, name) if wanted.cursor else None
         groups = list(range(file.metadata.num_row_groups)) if row_groups is None else list(row_groups)
-        rows, writer = 0, None
+        rows, writer, zoned = 0, None, _has_zoned_times(file, chosen, name)
         try:
             for batch in file.iter_batches(batch_size=_ROWS, row_groups=groups, columns=chosen) if groups else ():
                 kept = batch if wanted.is_whole else batch.filter(_mask(batch.column(wanted.cursor), wanted, kind, name))
                 if kept.num_rows:
                     kept = with_values(kept, values or {})
-                    writer = writer or pq.ParquetWriter(target, kept.schema)
+                    writer = writer or pq.ParquetWriter(target, kept.schema, write_time_adjusted_to_utc=zoned)
                     writer.write_batch(kept)
                     rows += kept.num_rows
         finally:
@@ -127,6 +129,33 @@ def _refuse_twins(names: Sequence[str], values: Mapping[str, str | None], name: 
     lower = {each.lower() for each in names}
     if twins := sorted(each for each in values if each.lower() in lower):
         raise SourceFileRefused(name, f"its path tells {', '.join(twins)}, and so do its records: set source.hive to false")
+
+
+def _refuse_intervals(file: Any, chosen: Sequence[str], name: str) -> None:
+    """Raise `SourceFileRefused` for Parquet's INTERVAL, which Arrow takes for twelve bytes."""
+    if found := sorted({path for path, column in _leaves(file, chosen) if column.converted_type == "INTERVAL"}):
+        raise SourceFileRefused(
+            name,
+            f"INTERVALs ({', '.join(found)}) are kept by a copy of the whole file alone: remove source.in_place, hive and path_column, "
+            "or leave them out by fields: declared",
+        )
+
+
+def _has_zoned_times(file: Any, chosen: Sequence[str], name: str) -> bool:
+    """Return whether the times of day have a zone, which Arrow writes for all of a file or for none."""
+    times = [column for _, column in _leaves(file, chosen) if column.logical_type.type == "TIME"]
+    kinds = {json.loads(column.logical_type.to_json())["isAdjustedToUTC"]: column.path for column in times}
+    if len(kinds) > 1:
+        raise SourceFileRefused(
+            name, f"{kinds[True]!r} has times with a zone and {kinds[False]!r} times without: leave one of them out by fields: declared"
+        )
+    return True in kinds
+
+
+def _leaves(file: Any, chosen: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the path and the Parquet type of what the chosen columns are made of."""
+    columns = (file.schema.column(place) for place in range(len(file.schema)))
+    yield from ((column.path, column) for column in columns if column.path.partition(".")[0] in chosen)
 
 
 @contextmanager
