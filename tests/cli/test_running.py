@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -120,6 +121,22 @@ def test_one_bad_stream_does_not_stop_the_others_and_the_summary_names_it(comman
     assert re.search(r"^reddit\.posts: [\d,]+ rows$", answer.stdout, re.MULTILINE)
     assert "there is no such subreddit" in answer.stdout
     assert answer.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "hint"),
+    [
+        ([], 'ducklift query "from tests.things limit 5"'),
+        (["target=lake", "disposition=append", "primary_key=[]"], 'ducklift query --lake tests.things "from tests.things limit 5"'),
+        (["contract=quarantine", 'columns=[{"name": "id", "type": "bigint"}]'], "ducklift quarantine show "),
+    ],
+)
+def test_what_a_run_says_to_try_next_works(ducklift, scripted, overrides, hint):
+    answer = ducklift("run", "scripted", *(part for override in overrides for part in ("--set", override)))
+
+    (told,) = [line.strip() for line in answer.stdout.splitlines() if line.startswith("  ducklift")]
+    assert told.startswith(hint)
+    assert "good-2" in ducklift(*shlex.split(told)[1:]).stdout
 
 
 @pytest.mark.usefixtures("reddit")

@@ -52,7 +52,7 @@ def run(
         return
     with shown_progress(len(pipeline.streams())) as on_step:
         summary = run_pipeline(pipeline, asked, settings, on_step)
-    _show(summary.as_dict(), as_json)
+    _show(summary.as_dict(), as_json, in_lake=pipeline.target == "lake")
     if summary.exit_code != EXIT_DONE:
         raise typer.Exit(summary.exit_code)
 
@@ -116,7 +116,7 @@ def load(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _show(run: dict[str, Any], as_json: bool) -> None:
+def _show(run: dict[str, Any], as_json: bool, in_lake: bool = False) -> None:
     from ducklift.cli.summary import failure_of, print_summary
 
     if as_json:
@@ -125,5 +125,9 @@ def _show(run: dict[str, Any], as_json: bool) -> None:
             if reason := failure_of(each):
                 complain(reason)
         return
-    landed = sorted({each["table"] for each in run["loads"] if each["table"] and each["state"] in ("loaded", "already_loaded")})
-    print_summary(run, [f'ducklift query "from {table} limit 5"' for table in landed[:2]])
+    done = [each for each in run["loads"] if each["table"] and each["state"] in ("loaded", "already_loaded")]
+    landed = sorted({each["table"] for each in done if each["total_rows"]})
+    hints = [f'ducklift query {f"--lake {table} " if in_lake else ""}"from {table} limit 5"' for table in landed[:2]]
+    # What is all in quarantine has made no table.
+    hints += [f"ducklift quarantine show {each['load_id']}" for each in done if each["rows_quarantined"]][:2]
+    print_summary(run, hints)
