@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -44,6 +45,19 @@ def test_the_version_that_was_current_at_a_time_is_found_again(manager):
     assert read(manager, as_of=between) == "first"
     with pytest.raises(ValueMissing):
         read(manager, as_of=between - timedelta(days=1))
+
+
+def test_a_time_without_a_zone_is_one_of_utc_on_every_machine(manager, monkeypatch):
+    write(manager, "first")
+    between = datetime.now(UTC)
+    write(manager, "second")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert read(manager, as_of=between.replace(tzinfo=None)) == "first"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_rollback_moves_back_and_the_next_write_moves_on(manager):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -105,9 +105,8 @@ def show(
     """Show what is stored: the version's facts, and the value, or its first rows."""
     from ducklift.assets.value_loader import AssetValueLoader
 
-    moment = as_of.replace(tzinfo=as_of.tzinfo or UTC) if as_of else None
     with _versions(manager, key) as versions:
-        found = versions.version(key, partition, version, moment)
+        found = versions.version(key, partition, version, as_of)
     if as_json:
         print_json(_facts(found))
         return
