@@ -50,7 +50,8 @@ class InputContext:
     """One value about to be loaded.
 
     `type` is what the receiver asks for (its parameter's annotation, `as_type`), None for whatever was stored. `version` or `as_of` choose
-    another version than the current one; a moment without a zone is one of UTC. `columns` asks for these columns only, where the stored form has columns.
+    another version than the current one; a moment without a zone is one of UTC. `columns` asks for these columns only, where
+    the stored form has columns.
     """
 
     key: str
