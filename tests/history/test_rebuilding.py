@@ -94,6 +94,30 @@ def test_a_warehouse_that_holds_tables_is_not_overwritten_unasked(installation: 
     assert list(installation.warehouse_file.parent.glob("*.rebuilding")) == []
 
 
+@pytest.mark.parametrize("made", ["CREATE TABLE main.mine AS SELECT 1 AS a", "CREATE VIEW nature.mine AS SELECT 1 AS a"])
+def test_a_rebuild_leaves_nothing_out_that_the_lake_does_not_know(installation: Installation, made: str) -> None:
+    go(installation, [{"id": "a", "seen": 1, "tags": [{"x": 1}]}], nested="tables", record_column=None, columns=[], **MERGE)
+    with duckdb.connect(str(installation.warehouse_file)) as connection:
+        connection.execute(made)
+    before = installation.warehouse_file.read_bytes()
+
+    with pytest.raises(ConfigurationError, match=r"also holds \w+\.mine, of which the lake .* knows nothing: they would be gone"):
+        rebuild(installation.lake, installation.settings, replacing=True)
+    assert installation.warehouse_file.read_bytes() == before
+    with duckdb.connect(str(installation.warehouse_file)) as connection:
+        connection.execute(made.partition(" AS ")[0].replace("CREATE", "DROP"))
+    assert rebuild(installation.lake, installation.settings, replacing=True).tables[0].rows == 1
+
+
+def test_a_warehouse_of_another_lake_is_not_replaced(installation: Installation, tmp_path: Path) -> None:
+    go(installation, sightings(1), **MERGE)
+    other = Installation(installation.project, (tmp_path / "other").as_uri(), {"DUCKLIFT_WAREHOUSE_URL": "duckdb:///:memory:"})
+    go(other, sightings(1), **{**MERGE, "table": "nature.others"})
+
+    with pytest.raises(ConfigurationError, match=r"also holds nature\.sightings"):
+        rebuild(other.lake, installation.settings, replacing=True)
+
+
 def test_a_damaged_warehouse_is_replaced_when_that_is_asked(installation: Installation) -> None:
     go(installation, sightings(1, 2), **MERGE)
     expected = hashes(installation)

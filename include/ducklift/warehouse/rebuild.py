@@ -5,7 +5,7 @@ It is built in a file beside the one it will be and renamed into place when it i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from ducklift.lake.store import Store
 from ducklift.settings import Settings
 from ducklift.specs import TableName
 from ducklift.warehouse import ledger
+from ducklift.warehouse.children import family
 from ducklift.warehouse.connect import Warehouse, open_file, open_warehouse
 from ducklift.warehouse.content import SYSTEM, family_hash, system_hashes
 from ducklift.warehouse.loading import publish_missing
@@ -73,7 +74,7 @@ def rebuild(lake: Store, settings: Settings, *, into: str | None = None, replaci
     if not isinstance(place, FileTarget):
         return _rebuild_in_place(lake, target, histories, publishing=into is None)
     database = place.name
-    with _held(target, database, replacing):
+    with _held(lake, target, database, replacing, histories):
         building = Path(f"{database}{BUILDING}")
         _remove(building, settings)
         with staging_folder(_folder(settings)) as staging, open_file(building, staging, settings) as warehouse:
@@ -179,8 +180,11 @@ def _remove(building: Path, settings: Settings) -> None:
 
 
 @contextmanager
-def _held(settings: Settings, database: str, replacing: bool) -> Iterator[None]:
-    """Keep writers away from the warehouse as long as the body runs; refuse one that holds something unless it is to be replaced."""
+def _held(lake: Store, settings: Settings, database: str, replacing: bool, known: Collection[TableName]) -> Iterator[None]:
+    """Keep writers away from the warehouse as long as the body runs; refuse one that holds something unless it is to be replaced.
+
+    One that holds what is not of the `known` tables is refused all the same: a rebuild would leave it out.
+    """
     if not Path(database).exists():
         Path(database).parent.mkdir(parents=True, exist_ok=True)
         yield
@@ -197,7 +201,24 @@ def _held(settings: Settings, database: str, replacing: bool) -> Iterator[None]:
                     f"{database} holds tables already; a rebuild never overwrites them unasked. Add --replace to put the rebuilt warehouse "
                     "in its place, or --into duckdb:///another/file to build beside it."
                 )
+            if others := _others(warehouse, known):
+                raise ConfigurationError(
+                    f"{database} also holds {', '.join(others)}, of which the lake {lake.url} knows nothing: they would be gone. Check "
+                    "DUCKLIFT_LAKE_URL; or rebuild --into duckdb:///another/file and copy there what is to stay; or move this file away."
+                )
         yield
+
+
+def _others(warehouse: Warehouse, known: Collection[TableName]) -> list[str]:
+    """Return the tables and views that are none of these tables, nor child tables of theirs."""
+    made = {str(name) for table in known for name in (table, *(child for _, child in family(warehouse, table)))}
+    relations = " UNION ALL ".join(
+        f"SELECT schema_name, {kind}_name AS name FROM duckdb_{kind}s() "
+        "WHERE database_name = current_database() AND NOT internal AND NOT temporary"
+        for kind in ("table", "view")
+    )
+    found = warehouse.rows(f"SELECT schema_name || '.' || name FROM ({relations}) WHERE schema_name <> '{SYSTEM}' ORDER BY ALL")
+    return [name for (name,) in found if name not in made]
 
 
 def _holds_something(warehouse: Warehouse) -> bool:
