@@ -37,6 +37,9 @@ ENV AIRFLOW__CORE__DAGS_FOLDER=/opt/ducklift/dags \
     DUCKLIFT_PROJECT=/opt/ducklift
 COPY dags /opt/ducklift/dags
 COPY include/pipelines /opt/ducklift/include/pipelines
+# What pipelines name by a file, and where values lie: not every project has them, which the patterns allow.
+COPY include/source[s] /opt/ducklift/include/sources
+COPY include/storage.yam[l] /opt/ducklift/include/
 COPY plugin[s] /opt/ducklift/plugins
 # Airflow writes its configuration file where there is none, which a read-only root refuses: an empty one says the same as none.
 RUN --mount=type=bind,from=wheel,source=/tmp/wheels,target=/tmp/wheels \

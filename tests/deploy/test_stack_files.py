@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,12 @@ def test_a_secret_that_nobody_made_is_refused_by_its_name(text):
 def test_a_worker_without_work_or_without_a_shared_spool_says_why_it_does_not_start():
     assert "STACK_EXECUTOR" in refusal({"AIRFLOW__CORE__EXECUTOR": "LocalExecutor", "DUCKLIFT_SPOOL": "s3://spool"})
     assert "STACK_SPOOL" in refusal({"AIRFLOW__CORE__EXECUTOR": "CeleryExecutor", "DUCKLIFT_SPOOL": "/spool"})
+
+
+@pytest.mark.parametrize("part", ["dags", "plugins", "include/pipelines", "include/sources", "include/storage.yaml"])
+def test_what_dags_and_pipelines_lean_on_comes_into_the_image(part):
+    sent = [line.removeprefix("!") for line in (PROJECT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    copied = re.findall(r"^COPY (?!--)(\S+) /opt/ducklift/(\S*)$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
+
+    assert part in sent
+    assert any(fnmatch(part, source) and target in (part, f"{part.rpartition('/')[0]}/") for source, target in copied)
