@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ducklift import __version__
 from ducklift.errors import EXIT_DONE, EXIT_FAILED, EXIT_RETRY, EXIT_USAGE, DuckliftError, LakeRefused, Retryable, WarehouseMissing
+from ducklift.errors.base import pip_install
 from ducklift.settings import Settings
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def _extensions(target: Target) -> Iterator[Finding]:
 
     for name in target.extensions():
         if extension_file(name) is None:
-            text = f"DuckDB's extension {name} is not installed for this DuckDB. Install it with: pip install 'ducklift[{EXTRAS[name]}]'"
+            text = f"DuckDB's extension {name} is not installed for this DuckDB. Install it with: {pip_install(EXTRAS[name])}"
             yield Finding("warehouse", "problem", text, EXIT_USAGE)
         else:
             yield Finding("warehouse", "ok", f"extension {name} is there")

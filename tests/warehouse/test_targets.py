@@ -175,7 +175,10 @@ def test_an_extension_that_is_not_installed_is_named_and_nothing_is_downloaded(p
     monkeypatch.setattr(extensions, "find_spec", lambda module: None if module == f"duckdb_extension_{name}" else found(module))
     settings = settings_for(project, "ducklake:postgresql://me@127.0.0.1:9/db")
 
-    with pytest.raises(MissingExtra, match=r"pip install 'ducklift\[ducklake\]'") as caught, open_warehouse(settings):
+    with (
+        pytest.raises(MissingExtra, match=re.escape(f"{sys.executable} -m pip install 'ducklift[ducklake]'")) as caught,
+        open_warehouse(settings),
+    ):
         pass
     assert caught.value.package.startswith(f"duckdb-extension-{name.replace('_', '-')}==")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,17 @@ class CredentialsMissing(ConfigurationError):
     """No credentials were found; the message lists every place that was looked at."""
 
 
+def pip_install(extra: str) -> str:
+    """Return the command that installs an extra where Ducklift is installed: no package index has it."""
+    return f"{sys.executable} -m pip install 'ducklift[{extra}]'"
+
+
 class MissingExtra(ConfigurationError):
     """An optional package is needed for this URL or format."""
 
     def __init__(self, what: str, package: str, extra: str) -> None:
         self.package, self.extra = package, extra
-        super().__init__(f"{what} needs the package {package!r}. Install it with: pip install 'ducklift[{extra}]'")
+        super().__init__(f"{what} needs the package {package!r}. Install it with: {pip_install(extra)}")
 
 
 class DiskFull(Terminal):
