@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetWatcher
@@ -22,7 +22,7 @@ from ducklift.orchestration.connections import airflow_settings
 from ducklift.orchestration.partitions import Context, run_of
 from ducklift.pipeline import Pipeline, Run, load_pipeline
 from ducklift.settings import Settings
-from ducklift.sources.file_paths import matcher, prefix_of
+from ducklift.sources.file_paths import matcher, pattern_of, prefix_of
 
 if TYPE_CHECKING:
     from ducklift.lake.store import StoredObject
@@ -84,20 +84,30 @@ class Watched:
             return [{"stream": stream} for stream in self.pipeline.streams()]
         return sorted(objects.values(), key=lambda told: (told["modified"] or "", told["key"]))
 
-    def _told(self, extra: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        payload = extra.get("payload")
-        for told in payload.get("objects", ()) if isinstance(payload, Mapping) else ():
-            # Whoever may write asset events may write these: nothing beside the watched path is read for them.
-            if not matcher(self.path)(str(told.get("key"))):
-                raise ConfigurationError(
-                    f"An event announces {str(told.get('key'))[:200]!r}, which is not under the watched {self.path!r}."
-                )
-            yield {name: told.get(name) for name in ("identity", "key", "modified")} | {"stream": f"{self.place}/{told['key']}"}
+    def _told(self, extra: Any) -> Iterator[dict[str, Any]]:
+        """Yield what an event announces: whoever may write asset events may write anything into them."""
+        payload = extra.get("payload") if isinstance(extra, Mapping) else None
+        objects = payload.get("objects") if isinstance(payload, Mapping) else None
+        for told in objects if isinstance(objects, list) else ():
+            key, modified = (told.get("key"), told.get("modified")) if isinstance(told, Mapping) else (None, None)
+            if not isinstance(key, str) or not matcher(self.path)(key):
+                raise ConfigurationError(f"An event announces {str(key)[:200]!r}, which is not under the watched {self.path!r}.")
+            if not isinstance(told.get("identity"), str) or (modified is not None and not _is_moment(modified)):
+                # Without its version an object would be one load for ever, and two of one event would be one.
+                raise ConfigurationError(f"An event announces {key[:200]!r} without what tells its version: identity, modified.")
+            yield {"identity": told["identity"], "key": key, "modified": modified, "stream": f"{self.place}/{key}"}
 
     def options_for(self, told: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options by which the pipeline reads one announced object."""
-        chosen = {"path": told["key"], "bucket": self.place}
+        chosen = {"path": pattern_of(told["key"]), "bucket": self.place}
         return {**params, **{name: value for name, value in chosen.items() if name in self.pipeline.options_schema()}}
+
+
+def _is_moment(text: Any) -> bool:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).tzinfo is not None
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def run_for(told: Mapping[str, Any], context: Context) -> Run:

@@ -35,6 +35,11 @@ def is_pattern(path: str) -> bool:
     return bool(_WILD.search(path))
 
 
+def pattern_of(key: str) -> str:
+    """Return the pattern that matches this key alone, also where it has `*`, `?`, `[` or `{` in its name."""
+    return _WILD.sub(r"[\g<0>]", key)
+
+
 def prefix_of(pattern: str) -> str:
     """Return the folder that every match lies in, with its slash, or an empty text."""
     wild = _WILD.search(pattern)
@@ -62,7 +67,7 @@ def _written_out(pattern: str) -> list[str]:
     waiting = [pattern]
     while waiting and len(found) + len(waiting) <= _CHOICES:
         current = waiting.pop()
-        braces = re.search(r"\{([^{}]*)\}", current)
+        braces = re.search(r"(?<!\[)\{([^{}]*)\}", current)
         if braces is None:
             found.append(current)
         else:
