@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,13 @@ from ducklift.errors import ConfigurationError, SourceUnavailable
 TIMEOUT_S = 10.0
 CONNECTION = "ducklift_webhook"
 LONGEST_REASON = 2000
+
+
+class _AsAddressed(urllib.request.HTTPRedirectHandler):
+    """Takes a redirection for the failure that it is: what follows is a GET without the message, and with the token, elsewhere."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow nothing."""
 
 
 class WebhookNotifier(BaseNotifier):
@@ -34,10 +42,11 @@ class WebhookNotifier(BaseNotifier):
         headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
         request = urllib.request.Request(url, json.dumps(facts_of(context)).encode(), headers, method="POST")  # noqa: S310 - checked below
         try:
-            urllib.request.urlopen(request, timeout=TIMEOUT_S).close()  # noqa: S310
-        except OSError as err:
-            # Not its URL, which may be the secret.
-            raise SourceUnavailable(f"The webhook of connection {self.conn_id!r} did not take the message: {err}") from None
+            urllib.request.build_opener(_AsAddressed).open(request, timeout=TIMEOUT_S).close()
+        except (OSError, HTTPException, ValueError) as err:
+            # Not its URL, which may be the secret, and not what an error other than the network's shows of URL and token.
+            told = err if isinstance(err, OSError) else f"{type(err).__name__}: look at its host, port and password"
+            raise SourceUnavailable(f"The webhook of connection {self.conn_id!r} did not take the message: {told}") from None
 
     def _address(self) -> tuple[str, str | None]:
         from airflow.sdk import BaseHook
