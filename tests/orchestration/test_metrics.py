@@ -165,6 +165,15 @@ def test_only_a_cursor_that_tells_a_time_becomes_a_watermark_and_a_lag(recorder,
     assert [lag > 0 for lag in recorder.values("ducklift.lag")] == ([] if moment is None else [True])
 
 
+def test_a_load_of_a_table_whose_key_the_source_told_is_told_like_any_other(recorder):
+    shop = {"name": "shop", "source": {"type": "sql_tables", "url": "sqlite:///shop.db", "tables": ["orders"]}, "table": "shop.orders"}
+    merged = Pipeline.model_validate({**shop, "disposition": "merge", "incremental": {"cursor": "changed"}})
+
+    tell_load(merged, LoadSummary(stream="orders", table="shop.orders", watermark="2026-01-02", rows_inserted=2))
+
+    assert recorder.values("ducklift.watermark") == [1767312000.0]
+
+
 def test_a_load_that_was_there_before_counts_no_row_again(recorder):
     tell_load(pipeline(), LoadSummary(stream="birds", table="nature.birds", state="already_loaded", rows_extracted=5, rows_inserted=5))
 

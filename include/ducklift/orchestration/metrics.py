@@ -62,7 +62,7 @@ def tell_load(pipeline: Pipeline, summary: LoadSummary) -> None:
     stats.incr("ducklift.gaps", int(summary.gap is not None), tags=tags)
     if summary.total_rows is not None:
         stats.gauge("ducklift.table.rows", summary.total_rows, tags=tags)
-    reached = _reached(summary, pipeline.table_spec(summary.stream, ()))
+    reached = _reached(summary, pipeline.table_spec(summary.stream))
     if reached is not None:
         of_stream = {**tags, "stream": _NOT_IN_A_TAG.sub("_", summary.stream)}
         stats.gauge("ducklift.watermark", reached.timestamp(), tags=of_stream)
