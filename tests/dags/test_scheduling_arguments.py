@@ -15,7 +15,9 @@ import pytest
 from airflow.sdk import CronPartitionTimetable, PartitionedAssetTimetable, RetryAction
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.trigger import CronPartitionTimetable as CoreTimetable
 from dags_on_sandbox import dag_run
+from pendulum import instance
 from webhook_receiver import Receiver, receiver
 
 from ducklift.errors import ConfigurationError, SliceNotOver, SourceUnavailable
@@ -200,6 +202,34 @@ def test_a_partition_ends_where_the_next_one_of_its_cron_begins_also_when_clocks
     assert start is not None
     assert end is not None
     assert (end - start, end.astimezone(berlin).hour) == (timedelta(hours=hours), 0)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+@pytest.mark.parametrize("cron", ["0 0 * * *", "30 2 * * *", "0 2 * * *", "0 * * * *", "15 1-3 * * *"])
+def test_a_partition_ends_where_airflow_has_the_next_one_begin(zone: str, cron: str):
+    steps, timetable = CoreTimetable(cron, timezone=zone), CronPartitionTimetable(cron, timezone=zone)
+    differing, moment = [], steps._get_next(instance(day(1)))
+    while moment.year == 2026:
+        following = steps._get_next(moment)
+        # The days when clocks change, and some others.
+        if moment.day in (*range(1, 10), *range(24, 32)) and moment.month in (3, 4, 10, 11):
+            ends = partition_interval("any", moment, timetable)
+            differing += [] if ends == (moment, following) else [(moment, following, ends)]
+        moment = following
+
+    assert differing == []
+
+
+@pytest.mark.parametrize("key", ["9999", "9999-12", "9999-12-31", "9999-12-31T23", "9999-12-31T23:59"])
+def test_a_partition_that_ends_behind_the_calendar_is_refused(key: str):
+    with pytest.raises(ConfigurationError, match="behind the calendar"):
+        partition_interval(key, None)
+
+
+def test_reading_again_is_refused_where_a_run_stands_for_no_partition():
+    for run in (dag_run("backfill", day=2), dag_run("manual")):
+        with pytest.raises(ConfigurationError, match="stands for no partition"):
+            run_of({"dag_run": run, "params": {"reextract": True}})
 
 
 def partitioned(run_type: str, params: dict[str, Any] | None = None, **fields: Any) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from airflow.sdk import CronPartitionTimetable, PartitionedAssetTimetable
 
+from ducklift.errors import ConfigurationError
 from ducklift.planning import Mode, Run
 
 Context = Mapping[str, Any]
@@ -74,8 +74,13 @@ def _facts(dag_run: Any, run_type: str, task_instance: Any) -> dict[str, Any]:
 
 
 def _mode(context: Context, run_type: str, partitioned: bool) -> Mode:
-    asked = (context.get("params") or {}).get(REEXTRACT)
-    return "reextract" if partitioned and (asked is True or run_type == "asset_triggered") else "new"
+    asked = (context.get("params") or {}).get(REEXTRACT) is True
+    if asked and not partitioned:
+        raise ConfigurationError(
+            f"{REEXTRACT}: this run stands for no partition that could be read again. Trigger it with a partition key, or name the load: "
+            "again: reextract, of_load: dataset.table/load_id."
+        )
+    return "reextract" if partitioned and (asked or run_type == "asset_triggered") else "new"
 
 
 def partition_interval(key: str, date: datetime | None, timetable: Any = None) -> tuple[datetime, datetime] | None:
@@ -93,12 +98,18 @@ def partition_interval(key: str, date: datetime | None, timetable: Any = None) -
     return start, start + (told[1] - told[0]) if told else start
 
 
-def _next_moment(expression: str, zone: str | tzinfo, start: datetime) -> datetime:
+def _next_moment(expression: str, zone: str | Any, start: datetime) -> datetime:
+    """Return when the next partition begins, by Airflow's own steps: any others lose rows, or take them twice, when clocks change."""
+    import pendulum
     from croniter import croniter
 
-    local = start.astimezone(ZoneInfo(zone) if isinstance(zone, str) else zone)
-    following: datetime = croniter(expression, local).get_next(datetime)
-    return following.astimezone(UTC)
+    zone = pendulum.timezone(zone) if isinstance(zone, str) else zone
+    local = pendulum.instance(start).in_timezone(zone)
+    cron = croniter(expression, local.naive())
+    following: datetime = cron.get_next(datetime)
+    by_the_clock = cron.expanded[1] != ["*"]
+    moment: datetime = zone.convert(following.replace(fold=1)) if by_the_clock else local + (following - local.naive())
+    return moment.astimezone(UTC)
 
 
 def _told_by(key: str) -> tuple[datetime, datetime] | None:
@@ -108,7 +119,10 @@ def _told_by(key: str) -> tuple[datetime, datetime] | None:
             start = datetime.strptime(key, written).replace(tzinfo=UTC)
         except ValueError:
             continue
-        return start, _after(start, written)
+        try:
+            return start, _after(start, written)
+        except (ValueError, OverflowError):
+            raise ConfigurationError(f"The partition {key!r} ends behind the calendar's last day.") from None
     try:
         moment = datetime.fromisoformat(key)
     except ValueError:
