@@ -76,11 +76,9 @@ def show_rows(result: Mapping[str, Any], settings: Settings) -> None:
         per_subreddit = warehouse.rows(PER_SUBREDDIT)
         top = warehouse.rows(TOP_POSTS)
     loads = {load["stream"].lower().partition("/")[0]: load for load in result["loads"]}
-    lines = []
-    for subreddit, rows, newest in per_subreddit:
-        load = loads.get(subreddit.lower(), {})
-        counts = [f"{load[key]:,}" if load else "" for key in ("rows_extracted", "rows_inserted", "rows_updated", "rows_unchanged")]
-        lines.append([subreddit, *counts, f"{rows:,}", newest])
+    lines = [[name, *_counts(loads.pop(name.lower(), {})), f"{rows:,}", newest] for name, rows, newest in per_subreddit]
+    # What is no subreddit's alone, as the one load of a table that is replaced.
+    lines += [[load["stream"], *_counts(load), "", ""] for load in loads.values()]
     numbers = ("extracted", "new", "changed", "unchanged", "rows now")
     print_table(console(), [Heading("subreddit"), *(Heading(name, numeric=True) for name in numbers), Heading("newest post")], lines)
     console().line()
@@ -93,6 +91,10 @@ def show_rows(result: Mapping[str, Any], settings: Settings) -> None:
     ]
     print_table(console(), headings, posts)
     console().line()
+
+
+def _counts(load: Mapping[str, Any]) -> list[str]:
+    return [f"{load[key]:,}" if load else "" for key in ("rows_extracted", "rows_inserted", "rows_updated", "rows_unchanged")]
 
 
 def show_objects(result: Mapping[str, Any], settings: Settings) -> None:
