@@ -91,7 +91,9 @@ def stream_under(chosen: Pipeline, configured: Pipeline, stream: str) -> str | N
             "Any other disposition has to be written there: it cannot be chosen for one run."
         )
     for name, of in standing.items():
-        return name if wanted[0] == of[0] else None
+        # By the file's order: a form may well name them in another one.
+        effective = map(chosen.source.effective_stream, configured.source.streams())
+        return name if wanted[0] == next(found for found in effective if found in of) else None
     # A table that stands behind a pattern has a name that no file tells.
     return wanted[0] if wanted else None
 

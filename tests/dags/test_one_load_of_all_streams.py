@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from dags_on_sandbox import YAML, build_in, dag_run
 
-from ducklift.orchestration.dag import pipeline_dag
+from ducklift.orchestration.dag import of_pipelines, pipeline_dag
 from ducklift.orchestration.tasks import label_of
 from ducklift.pipeline import load_pipeline
 from ducklift.settings import load_settings
@@ -61,6 +61,13 @@ def test_the_form_may_choose_another_listing_of_all_and_not_one_subreddit_alone(
         call(dag, "reddit_extraction", "reddit.posts", params={**top, "subreddits": ["python"]}, dag_run=dag_run(run_id="less"))
 
 
+def test_the_form_may_name_the_subreddits_in_any_order(dag):
+    summary = run_all(dag, "reddit.posts", params={"subreddits": ["selfhosted", "python"]}, dag_run=dag_run(run_id="turned"))
+
+    assert (summary["stream"], summary["state"]) == ("reddit.posts", "loaded")
+    assert subreddits_in_table() == ["python", "selfhosted"]
+
+
 def test_its_slice_is_read_anew_by_the_form(dag):
     path = call(dag, "reddit_extraction", "reddit.posts", dag_run=dag_run(run_id="one"))
     manifest = call(dag, "s3_upload", path)
@@ -88,3 +95,10 @@ def test_the_grid_labels_the_task_with_the_table(dag):
 
     assert label_of(pipeline, SimpleNamespace(map_index=0), {}) == "reddit.posts"
     assert label_of(pipeline, SimpleNamespace(map_index=0), {"subreddits": ["python"]}) == "reddit.posts"
+
+
+def test_a_task_of_a_run_from_before_a_stream_was_taken_out_is_labelled_and_not_failed_by_its_label(dag):
+    pipeline = load_pipeline("reddit", load_settings())
+
+    assert label_of(pipeline, SimpleNamespace(map_index=1), {}) == "no. 1, since taken out"
+    assert of_pipelines(["reddit"], 1, {})["user_defined_macros"]["pipeline_at"](3) == "no. 3, since taken out"

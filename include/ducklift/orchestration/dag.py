@@ -126,7 +126,7 @@ def of_pipelines(names: Sequence[str], retries: int, given: Mapping[str, Any]) -
     return {
         **ONE_AFTER_THE_OTHER,
         **given,
-        "user_defined_macros": {"pipeline_at": names.__getitem__, **given.get("user_defined_macros", {})},
+        "user_defined_macros": {"pipeline_at": partial(tasks.name_at, names), **given.get("user_defined_macros", {})},
         "default_args": {"retries": retries, "retry_delay": timedelta(minutes=5), **given.get("default_args", {})},
     }
 

@@ -6,7 +6,7 @@ passes, and without a `dag_run` in it the run is a manual one of this moment.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -76,9 +76,14 @@ def chosen_stream(pipeline: Pipeline, stream: str, params: Mapping[str, Any]) ->
     return chosen, stream_under(chosen, pipeline, stream)
 
 
+def name_at(names: Sequence[str], index: int) -> str:
+    """Return a mapped task's name; of a run from before the last ones were taken out of the files, an error here would fail the task."""
+    return names[index] if index < len(names) else f"no. {index}, since taken out"
+
+
 def label_of(pipeline: Pipeline, task_instance: Any, params: Mapping[str, Any]) -> str:
     """Return what Airflow's grid shows for a mapped task: the stream that it really reads."""
-    stream: str = pipeline.streams()[task_instance.map_index]
+    stream = name_at(pipeline.streams(), task_instance.map_index)
     try:
         return chosen_stream(pipeline, stream, params)[1] or stream
     except ConfigurationError:
