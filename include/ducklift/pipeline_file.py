@@ -295,7 +295,8 @@ class Pipeline(Spec):
         except ValidationError as err:
             first = err.errors(include_url=False, include_input=False)[0]
             raise ConfigurationError(f"{', '.join(options)}: {first['msg'].removeprefix('Value error, ')}") from None
-        found._chosen = {**self._chosen, **options}
+        # An emptied field of Airflow's form is null.
+        found._chosen = {**self._chosen, **{name: value or "" for name, value in options.items()}}
         return found
 
 

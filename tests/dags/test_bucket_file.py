@@ -69,6 +69,17 @@ def test_key_disposition_and_pattern_of_the_form_hold_for_the_load(dag: Any) -> 
     assert (second["rows_extracted"], second["rows_inserted"], second["rows_unchanged"]) == (60, 0, 60)
 
 
+def test_a_key_that_the_file_names_may_be_emptied_in_the_form(dag: Any) -> None:
+    file = load_settings().pipelines / "bucket_file.yaml"
+    file.write_text(file.read_text("utf-8").replace("disposition: append", "disposition: merge\nprimary_key: [date]"), "utf-8")
+    keyed = pipeline_dag("bucket_file", schedule=None)
+
+    # Airflow's form sends null for a field that was emptied.
+    summary = run_all(keyed, table="unkeyed", disposition="append", primary_key=None)
+
+    assert (summary["table"], summary["rows_inserted"]) == ("bucket.unkeyed", 60)
+
+
 @pytest.mark.parametrize(
     "form",
     [
