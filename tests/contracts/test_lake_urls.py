@@ -124,3 +124,29 @@ def test_the_steps_of_one_call_share_a_store_and_those_of_others_open_their_own(
     assert open_lake(shared) is open_lake(shared)
     assert open_lake(dataclasses.replace(shared, lake_url=f"{alone.lake_url}/spool")) is not open_lake(shared)
     assert open_lake(alone) is not open_lake(alone)
+
+
+def test_a_connection_of_azure_is_not_mixed_with_a_key_of_the_environment(tmp_path: Path):
+    settings = settings_for(tmp_path, "az://container", AZURE_STORAGE_ACCOUNT_KEY="c29tZWJvZHkgZWxzZSdz")
+    ours = Connection(login="birds", extra={"sas_token": "?sv=2024-08-04&sig=ours"})
+
+    client = open_lake(settings.with_connections(lambda _: ours)).filesystem.service_client
+
+    assert "sig=ours" in client.url
+    assert not hasattr(client.credential, "account_key")
+
+
+def test_a_password_of_the_environment_is_not_sent_to_the_server_of_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    sent: dict[str, Any] = {}
+
+    def connecting(_host: str, **how: Any) -> None:
+        sent.update(how)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("fsspec.implementations.sftp.SFTPFileSystem", connecting)
+    settings = settings_for(tmp_path, "sftp://host/lake", SFTP_PASSWORD="somebody else's")
+    ours = Connection(login="courier", extra={"no_host_key_check": True})
+
+    raised(LakeUnavailable, settings.with_connections(lambda _: ours))
+
+    assert (sent["username"], sent["password"]) == ("courier", None)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from ducklift.errors import CredentialsMissing, DuckliftError
-from ducklift.lake.credentials import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, is_anonymous, lake_connection
+from ducklift.lake.credentials import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, environments_keys, is_anonymous, lake_connection
 from ducklift.lake.store import Store
 from ducklift.settings import Connection, Settings
 
@@ -57,12 +57,13 @@ def azure_filesystem(settings: Settings) -> Any:
         "read_timeout": READ_TIMEOUT_S,
         "retry_policy": ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=3),
     }
-    text = connection.extra.get("connection_string") or (None if connection.login else env.get("AZURE_STORAGE_CONNECTION_STRING"))
+    keys = environments_keys(settings)
+    text = connection.extra.get("connection_string") or keys.get("AZURE_STORAGE_CONNECTION_STRING")
     if text and not is_anonymous(settings):
         client, credential = BlobServiceClient.from_connection_string(text, **options), None
     else:
         url = account_url(connection, env)
-        credential = None if is_anonymous(settings) else _credential(connection, env, url)
+        credential = None if is_anonymous(settings) else _credential(connection, env, keys, url)
         client = BlobServiceClient(url, credential=credential, **options)
     identity = credential if hasattr(credential, "get_token") else None
     filesystem = AzureBlobFileSystem(
@@ -96,17 +97,17 @@ def account_url(connection: Connection, env: Mapping[str, str]) -> str:
     return f"https://{account}.blob.core.windows.net"
 
 
-def _credential(connection: Connection, env: Mapping[str, str], url: str) -> Any:
+def _credential(connection: Connection, env: Mapping[str, str], keys: Mapping[str, str], url: str) -> Any:
     extra = connection.extra
     tenant = extra.get("tenant_id")
     if tenant and connection.login and connection.password:
         return _service_principal(str(tenant), connection.login, connection.password)
-    key = extra.get("shared_access_key") or connection.password or env.get("AZURE_STORAGE_ACCOUNT_KEY") or env.get("AZURE_STORAGE_KEY")
+    key = extra.get("shared_access_key") or connection.password or keys.get("AZURE_STORAGE_ACCOUNT_KEY") or keys.get("AZURE_STORAGE_KEY")
     if key:
         return _named_key(connection, env, url, str(key))
-    if token := extra.get("sas_token") or env.get("AZURE_STORAGE_SAS_TOKEN"):
+    if token := extra.get("sas_token") or keys.get("AZURE_STORAGE_SAS_TOKEN"):
         return str(token).removeprefix("?")
-    named = [env.get(name) for name in ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")]
+    named = [keys.get(name) for name in ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")]
     if all(named):
         return _service_principal(*(str(value) for value in named))
     from azure.identity.aio import DefaultAzureCredential

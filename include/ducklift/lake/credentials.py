@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 from ducklift.errors import MissingExtra
@@ -17,6 +18,11 @@ CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10, 60
 def lake_connection(settings: Settings) -> Connection:
     """Return the connection `ducklift_lake`; an empty one stands for none."""
     return settings.connections(CONNECTION) or Connection()
+
+
+def environments_keys(settings: Settings) -> Mapping[str, str]:
+    """Return the environment where it is to be asked for keys: not where the connection exists, whose keys alone count."""
+    return {} if settings.connections(CONNECTION) else settings.environment
 
 
 def is_anonymous(settings: Settings) -> bool:

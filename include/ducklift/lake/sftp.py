@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from urllib.parse import SplitResult, unquote
 
 from ducklift.errors import ConfigurationError, CredentialsMissing, DuckliftError, LakeRefused, LakeUnavailable
-from ducklift.lake.credentials import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, is_set, lake_connection
+from ducklift.lake.credentials import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, environments_keys, is_set, lake_connection
 from ducklift.lake.store import Store, StoredObject, Unfinished, is_temporary, temporary_files
 from ducklift.settings import Settings
 
@@ -57,7 +57,7 @@ def sftp_filesystem(settings: Settings, place: SplitResult) -> Any:
 
 
 def _sign_in(settings: Settings, place: SplitResult) -> dict[str, Any]:
-    connection, env = lake_connection(settings), settings.environment
+    connection, env, keys = lake_connection(settings), settings.environment, environments_keys(settings)
     extra = connection.extra
     user = unquote(place.username or "") or connection.login or env.get("SFTP_USERNAME")
     if not user:
@@ -65,11 +65,11 @@ def _sign_in(settings: Settings, place: SplitResult) -> dict[str, Any]:
             "No user for the SFTP server: not in DUCKLIFT_LAKE_URL (sftp://user@host/folder), not as the login of the connection "
             "'ducklift_lake', not in SFTP_USERNAME."
         )
-    passphrase = extra.get("private_key_passphrase") or env.get("SFTP_KEY_PASSPHRASE")
-    found: dict[str, Any] = {"username": user, "password": connection.password or env.get("SFTP_PASSWORD"), "passphrase": passphrase}
+    passphrase = extra.get("private_key_passphrase") or keys.get("SFTP_KEY_PASSPHRASE")
+    found: dict[str, Any] = {"username": user, "password": connection.password or keys.get("SFTP_PASSWORD"), "passphrase": passphrase}
     if text := extra.get("private_key"):
         return found | {"pkey": _private_key(str(text), passphrase), "look_for_keys": False, "allow_agent": False}
-    if path := extra.get("key_file") or env.get("SFTP_KEY_FILE"):
+    if path := extra.get("key_file") or keys.get("SFTP_KEY_FILE"):
         if not Path(path).expanduser().is_file():
             raise ConfigurationError(f"There is no private key at {path}. {_SIGN_IN}")
         return found | {"key_filename": str(Path(path).expanduser()), "look_for_keys": False, "allow_agent": False}
