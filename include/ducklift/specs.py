@@ -241,6 +241,11 @@ class TableSpec(Spec):
     allow_empty: bool = False
 
     @property
+    def is_private(self) -> bool:
+        """Return whether the table's values must not be shown: a column is personal, or the sample is switched off."""
+        return not self.sample or any(column.pii for column in self.columns)
+
+    @property
     def cursor_name(self) -> str | None:
         """Return what the cursor is called in the table, or its field's name where no column is declared for it; None without a cursor."""
         if self.incremental is None:

@@ -106,9 +106,11 @@ class _Run:
         wanted = "VARCHAR" if type_ == "JSON" else type_
         accepted = ", ".join(f"TRY_CAST({quote_literal(text)} AS {wanted})" for text in values)
         refused = f"FROM {STAGED} WHERE {value} IS NOT NULL AND NOT list_contains([{accepted}], {value})"
-        shown = self.warehouse.rows(f"SELECT DISTINCT left(CAST({value} AS VARCHAR), 80) {refused} ORDER BY 1 LIMIT {_SHOWN}")
-        others = ", ".join(repr(text) for (text,) in shown)
-        yield from self._told(f"accepted_values {column}", f"SELECT _position {refused}", f"have another value, such as {others}")
+        what = "have another value"
+        if not self.landing.spec.is_private:
+            shown = self.warehouse.rows(f"SELECT DISTINCT left(CAST({value} AS VARCHAR), 80) {refused} ORDER BY 1 LIMIT {_SHOWN}")
+            what += f", such as {', '.join(repr(text) for (text,) in shown)}"
+        yield from self._told(f"accepted_values {column}", f"SELECT _position {refused}", what)
 
     def _relationship(self, column: str, reference: str) -> Iterator[str]:
         name = self._column("relationship", column)
@@ -144,7 +146,8 @@ class _Run:
         count, examples = failing_rows(self.warehouse, sql, str(self.landing.spec.name), _SHOWN)
         if count:
             label = " ".join(sql.split())
-            yield f"sql {label[:100]}: {count} rows, such as {'; '.join(examples)}"
+            told = "" if self.landing.spec.is_private else f", such as {'; '.join(examples)}"
+            yield f"sql {label[:100]}: {count} rows{told}"
 
 
 def _text(value: bool | int | float | str) -> str:
