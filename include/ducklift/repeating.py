@@ -25,7 +25,7 @@ from ducklift.specs import TableName
 Task = Literal["load", "reextract", "quarantine"]
 # The two fields of the trigger form.
 AGAIN, OF_LOAD = "again", "of_load"
-LOAD_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,62}\.[A-Za-z_][A-Za-z0-9_]{0,62}/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}(-r[0-9]{1,4})?(-q){0,9}$"
+LOAD_PATTERN = r"^[a-z_][a-z0-9_]{0,62}\.[a-z_][a-z0-9_]{0,62}/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}(-r[0-9]{1,4})?(-q){0,9}$"
 RETRIED = retry_load_id("")
 _REVISION = re.compile(r"-r[0-9]+$")
 

@@ -171,6 +171,7 @@ def test_while_the_lake_is_read_for_the_first_time_no_load_is_said_to_be_missing
         ("run", {"pipeline": "../reddit"}),
         ("run", {"pipeline": "a/b"}),
         ("run", {"pipeline": ""}),
+        ("run", {"pipeline": ".."}),
         ("run", {"pipeline": 5}),
         ("run", {"pipeline": "reddit", "parameters": []}),
         ("run", {"pipeline": "reddit", "dag_id": "other"}),
@@ -178,6 +179,7 @@ def test_while_the_lake_is_read_for_the_first_time_no_load_is_said_to_be_missing
         ("load", {**LOAD, "load_id": "../x"}),
         ("load", {**LOAD, "load_id": "{{ 7 * 7 }}"}),
         ("load", {**LOAD, "table": "reddit.posts/x"}),
+        ("load", {**LOAD, "table": "Reddit.posts"}),
         ("load", {"table": "reddit.posts"}),
         ("load", {**LOAD, "run_id": "x"}),
         ("reextract", {**LOAD, "load_id": LOAD["load_id"] + "\n"}),
@@ -197,6 +199,8 @@ def test_what_is_no_json_is_refused(page, runs):
 
     assert page.post("/actions/run", headers=headers, content=b"{pipeline: reddit").status_code == 422
     assert page.post("/actions/run", headers=headers, content=b"\xff\xfe").status_code == 422
+    infinite = b'{"pipeline": "reddit", "parameters": {"limit": 1e999}}'  # JSON has no way to hand that on
+    assert page.post("/actions/run", headers=headers, content=infinite).status_code == 422
     assert runs.started == []
 
 

@@ -6,12 +6,13 @@ may run that pipeline, and what is asked.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from ducklift.errors import DuckliftError
 from ducklift.lake.manifest import read_manifest
@@ -62,8 +63,14 @@ class RunAsked(BaseModel):
     """Run a pipeline now, with the form's defaults or with these parameters."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    pipeline: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,250}$")]
-    parameters: dict[str, Any] = Field(default_factory=dict, max_length=100)
+    pipeline: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,249}$")]
+    parameters: dict[str, JsonValue] = Field(default_factory=dict, max_length=100)
+
+    @field_validator("parameters")
+    @classmethod
+    def _fit_for_json(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        json.dumps(value, allow_nan=False)
+        return value
 
 
 class LoadAsked(BaseModel):
