@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
 from ducklift.errors import (
     DuckliftError,
@@ -46,11 +46,21 @@ STEPS = ("extract", "upload", "load")
 Step = Literal["extract", "upload", "load"]
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as err:
+        raise ValueError("it lies outside the years 1 to 9999") from err
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
 class FailedTry(Spec):
     """One try of a step that failed at a moment, after some `seconds`; `airflow` tells DAG, run, task, try and map index."""
 
     step: Step
-    at: datetime
+    at: Moment
     seconds: float
     error: str
     message: str
@@ -70,7 +80,7 @@ class FailedLoad(Spec):
     pipeline: str
     stream: str
     tries: tuple[FailedTry, ...]
-    mended_at: datetime | None = None
+    mended_at: Moment | None = None
 
     @property
     def last(self) -> FailedTry:
@@ -92,7 +102,7 @@ class Trying:
 
     def is_of(self, spec: TableSpec) -> None:
         """Take note of whether the table's values must not be shown."""
-        self.private = not spec.sample or any(column.pii for column in spec.columns)
+        self.private = spec.is_private
 
 
 @contextmanager
@@ -222,6 +232,12 @@ def standing_failures(
         if not any(moment is not None and moment >= load.last.at for moment in later):
             standing.append(load)
     return sorted(standing, key=lambda load: load.last.at, reverse=True)
+
+
+def without_quotes(failed: FailedLoad) -> FailedLoad:
+    """Return a note without the messages that may quote a record, for a table whose values were to be hidden only later."""
+    tries = tuple(one.model_copy(update={"message": PRIVATE_MESSAGE}) if one.error in QUOTING else one for one in failed.tries)
+    return failed.model_copy(update={"tries": tries})
 
 
 def blank_messages(lake: Store, table: TableName) -> None:

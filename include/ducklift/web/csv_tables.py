@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar
 
+from ducklift.errors import LakeUnavailable
 from ducklift.web.reader import LakeReader
 from ducklift.web.sheets import Cell, Sheet
+from ducklift.web.timeline import UNREAD
 from ducklift.web.views.lakes import LakeView
 from ducklift.web.views.loads import LoadView
 from ducklift.web.views.overview import OverviewView
@@ -55,7 +57,15 @@ def table_sheet(reader: LakeReader, name: str, tab: str, query: TableQuery, view
         pages = _all(view, view.column_pages, lambda page: reader.table(name, query.having(columns_page=page)))
         return _sheet(f"{name}-columns", _COLUMNS, (column for found in pages for column in found.columns))
     pages = _all(view, view.pages, lambda page: reader.table(name, query.having(page=page)))
-    return _sheet(f"{name}-loads", _LOADS, (load for found in pages for load in found.loads))
+    return _sheet(f"{name}-loads", _LOADS, (load for found in pages for load in _all_of(found).loads))
+
+
+def _all_of(view: TableView) -> TableView:
+    """Return a page of loads; raises `LakeUnavailable` where some are missing: a download breaks off rather than lack them unseen."""
+    for problem in view.problems:
+        if problem.what == UNREAD:
+            raise LakeUnavailable(view.table.name, f"{problem.what.lower()}: {problem.cause}")
+    return view
 
 
 def files_sheet(reader: LakeReader, name: str, query: LoadQuery, view: LoadView) -> Sheet:

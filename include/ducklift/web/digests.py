@@ -97,6 +97,9 @@ def digest(data: bytes, url: str, now_s: float) -> TableDigest:
     """Return what is kept of a snapshot; raises `ManifestUnreadable` for a damaged or newer one, and whatever wrong types cause."""
     values = snapshot_values(data, url)
     loads: Sequence[Values] = values["loads"]
+    size = values.get("bytes")
+    if not all(isinstance(load["load_id"], str) for load in loads) or not isinstance(size, int | None):
+        raise TypeError("a load's id is no text, or a size no number")
     of_rows = [load for load in loads if load.get("kind", LOAD) == LOAD]
     gone = superseded(loads)
     marks = tuple(
@@ -108,13 +111,13 @@ def digest(data: bytes, url: str, now_s: float) -> TableDigest:
         published_s=seconds(values["published_at"]),
         sequence=int(values["sequence"]),
         rows=int(values["rows"]),
-        bytes=values.get("bytes"),
+        bytes=size,
         quarantined=int(values.get("quarantined") or 0),
         approximate=bool(values.get("approximate")),
         watermarks=tuple((*key.partition("/")[::2], value) for key, value in values["watermarks"].items()),
         series=marks,
         streams=_streams(loads),
-        last=_last(of_rows),
+        last=_last(loads),
         listed_since_s=seconds(loads[-1]["loaded_at"]) if len(loads) >= RECENT_LOADS else 0.0,
         day=_day(of_rows, now_s - DAY_S, cut=len(loads) >= RECENT_LOADS),
         cadence_s=cadence_s([mark.at_s for mark in marks]),
@@ -123,9 +126,15 @@ def digest(data: bytes, url: str, now_s: float) -> TableDigest:
 
 
 def seconds(text: str) -> float:
-    """Return a moment that is written as ISO 8601 in seconds since 1970; without a zone it is UTC."""
+    """Return a moment that is written as ISO 8601 in seconds since 1970; without a zone it is UTC.
+
+    Raises ValueError for anything else, and for a moment that in UTC lies in a year that Python does not have.
+    """
     moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    try:
+        return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except OverflowError as err:
+        raise ValueError(f"{text} lies outside the years 1 to 9999") from err
 
 
 def superseded(loads: Sequence[Values]) -> dict[str, str]:
@@ -177,12 +186,20 @@ def _streams(loads: Sequence[Values]) -> dict[StreamName, StreamMark]:
 
 
 def _last(loads: Sequence[Values]) -> LastLoad | None:
-    if not loads:
+    place = next((place for place, load in enumerate(loads) if load.get("kind", LOAD) == LOAD), None)
+    if place is None:
         return None
-    load = loads[0]
-    inserted, deleted = int(load.get("rows_inserted") or 0), int(load.get("rows_deleted") or 0)
+    load, before = loads[place], loads[place + 1] if place + 1 < len(loads) else {}
     changed, warnings = int(load.get("rows_updated") or 0), len(load.get("warnings") or ())
-    return LastLoad(load["load_id"], seconds(load["loaded_at"]), inserted - deleted, changed, warnings)
+    return LastLoad(load["load_id"], seconds(load["loaded_at"]), _grown_by(load, before), changed, warnings)
+
+
+def _grown_by(load: Values, before: Values) -> int:
+    """Return by how many rows a load made its table longer; those of a load whose place it took, and closed versions, are no `rows_`."""
+    after, there = load.get("total_rows"), before.get("total_rows")
+    if isinstance(after, int) and isinstance(there, int):
+        return after - there
+    return int(load.get("rows_inserted") or 0) - int(load.get("rows_deleted") or 0)
 
 
 def _day(loads: Sequence[Values], begin_s: float, *, cut: bool) -> Day:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from ducklift.errors import DuckliftError, LakeRefused, ManifestUnreadable
-from ducklift.lake.attempts import FailedLoad, parse_failed_load
+from ducklift.lake.attempts import FailedLoad, parse_failed_load, without_quotes
 from ducklift.lake.layout import ATTEMPTS, TABLES
 from ducklift.lake.store import Store, StoredObject
 from ducklift.settings import Settings
@@ -45,6 +45,8 @@ class LakeState:
     unreadable: Mapping[str, Problem] = field(default_factory=dict)
     failed: Mapping[str, tuple[FailedLoad, ...]] = field(default_factory=dict)
     """Failed loads by table, the newest first."""
+    private: frozenset[str] = frozenset()
+    """Tables whose values must not be shown, by the pipeline files of now."""
     problems: tuple[Problem, ...] = ()
     """Of snapshots, notes and pipeline files."""
 
@@ -57,12 +59,14 @@ def read_state(lake: Store, settings: Settings, before: LakeState | None) -> Lak
         tables = [item for item in listed(lake, TABLES) if is_table(table_of(item.key))]
         snapshots = _refreshed(lake, pool, tables, before.snapshots, lambda key, data: _digest(lake, key, data, now_s))
         attempts = _refreshed(lake, pool, _newest(listed(lake, ATTEMPTS)), before.attempts, lambda key, data: _failed_load(lake, key, data))
+    pipelines = read_pipelines(settings, before.pipelines)
+    private = frozenset(name for facts in pipelines.values() for name in (*facts.personal, *facts.unsampled))
     contents = {table_of(key): kept.content for key, kept in snapshots.items()}
     failed: dict[str, list[FailedLoad]] = {}
     for key, kept in attempts.items():
         if isinstance(kept.content, FailedLoad) and kept.content.tries:
-            failed.setdefault(_noted_table(key), []).append(kept.content)
-    pipelines = read_pipelines(settings, before.pipelines)
+            table = _noted_table(key)
+            failed.setdefault(table, []).append(without_quotes(kept.content) if table in private else kept.content)
     problems = [found for found in (*contents.values(), *(kept.content for kept in attempts.values())) if isinstance(found, Problem)]
     return LakeState(
         snapshots=snapshots,
@@ -71,6 +75,7 @@ def read_state(lake: Store, settings: Settings, before: LakeState | None) -> Lak
         tables={name: found for name, found in contents.items() if isinstance(found, TableDigest)},
         unreadable={name: found for name, found in contents.items() if isinstance(found, Problem)},
         failed={name: tuple(sorted(loads, key=lambda load: load.last.at, reverse=True)) for name, loads in failed.items()},
+        private=private,
         problems=(*problems, *(facts.problem for facts in pipelines.values() if facts.problem)),
     )
 
@@ -149,7 +154,7 @@ def _digest(lake: Store, key: str, data: bytes, now_s: float) -> TableDigest | P
     except DuckliftError as err:
         fix = "Upgrade Ducklift here." if "Upgrade" in str(err) else "Delete the object: the next load publishes it anew."
         return Problem(f"The snapshot of {name} cannot be read", shown(str(err), MESSAGE), fix, name)
-    except (ValueError, LookupError, TypeError, AttributeError) as err:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as err:
         cause = f"{shown(lake.url_of(key))} is no snapshot ({type(err).__name__}): it was damaged outside Ducklift."
         return Problem(f"The snapshot of {name} cannot be read", cause, "Delete the object: the next load publishes it anew.", name)
 

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from ducklift.errors import DuckliftError, LakeUnavailable
-from ducklift.lake.attempts import FailedLoad, parse_failed_load
+from ducklift.lake.attempts import FailedLoad, parse_failed_load, without_quotes
 from ducklift.lake.commits import CommitRecord, Snapshot, parse_snapshot, read_commit
 from ducklift.lake.expiry import Expiry
 from ducklift.lake.layout import attempts_key, commit_key, commit_prefix, expired_key, manifest_key, snapshot_key, swept_key
@@ -156,10 +156,15 @@ class LoadPages:
         data = answer.data if isinstance(answer, Found) else None
         return parse_snapshot(data, self._lake.url_of(key)) if data is not None else None
 
+    def _older(self, table: TableName, load_id: str, snapshot: Snapshot | None) -> int | None:
+        """Return the place of a load that the snapshot does not list; one that failed may have come through before those it lists."""
+        noted = any(load.load_id == load_id for load in self._rows.state.failed.get(str(table), ()))
+        all_listed = snapshot is None or not snapshot.loads or int(snapshot.loads[-1]["sequence"]) <= 1
+        return None if noted and all_listed else self._index.sequence(table, load_id)
+
     def _traces(self, table: TableName, load_id: str, snapshot: Snapshot | None) -> _Traces:
         listed = next((load for load in (snapshot.loads if snapshot else ()) if load["load_id"] == load_id), None)
-        noted = any(load.load_id == load_id for load in self._rows.state.failed.get(str(table), ()))
-        sequence = int(listed["sequence"]) if listed else None if noted else self._index.sequence(table, load_id)
+        sequence = int(listed["sequence"]) if listed else self._older(table, load_id, snapshot)
         wanted = {
             "manifest": Wanted(manifest_key(table, load_id), FOR_EVER, timed=True),
             "swept": Wanted(swept_key(table, load_id)),
@@ -184,14 +189,16 @@ class LoadPages:
                 problems.append(Problem(f"{what} cannot be read", cause, _AGAIN, str(table)))
                 return None
 
-        landed = answers["manifest"]
+        landed, failed = answers["manifest"], parsed("attempts", "The note of its failed tries", parse_failed_load)
+        if failed is not None and str(table) in self._rows.state.private:
+            failed = without_quotes(failed)
         manifest = parsed("swept", "The manifest of the swept files", read_manifest) or parsed("manifest", "The manifest", read_manifest)
         return _Traces(
             listed=listed,
             record=parsed("record", "The commit record", read_commit),
             manifest=manifest,
             landed_at=landed.modified if isinstance(landed, Found) else None,
-            failed=parsed("attempts", "The note of its failed tries", parse_failed_load),
+            failed=failed,
             expired=parsed("expired", "The note of its expiry", lambda data, _: Expiry.model_validate_json(data)),
             problems=tuple(problems),
         )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ducklift.errors import DuckliftError
 from ducklift.pipeline_file import Pipeline, Retention, load_pipeline, pipeline_names
 from ducklift.settings import Settings
-from ducklift.specs import duration_s
+from ducklift.specs import TableSpec, duration_s
 from ducklift.web.views.states import Problem
 from ducklift.web.views.texts import MESSAGE, NAME, shown
 
+_NO_FILE = (0, 0)
 _FIX = "Mend the file; `ducklift validate {name}` checks it. Its tables are shown as they were loaded last."
 
 
@@ -33,8 +34,10 @@ class PipelineFacts:
     tables: Mapping[str, PipelineTable]
     target: str = "warehouse"
     retention: Retention = field(default_factory=Retention)
-    personal: frozenset[str] = frozenset()
-    """Tables with a personal column."""
+    personal: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The personal columns of tables that have some."""
+    unsampled: frozenset[str] = frozenset()
+    """Tables of which no rows are to be shown."""
     problem: Problem | None = None
 
 
@@ -42,21 +45,37 @@ def read_pipelines(settings: Settings, before: Mapping[str, PipelineFacts]) -> d
     """Return what all pipeline files say; those that were not changed are not read again."""
     found = {}
     for name in pipeline_names(settings):
-        stat = (settings.pipelines / f"{name}.yaml").stat()
-        mark = (stat.st_mtime_ns, stat.st_size)
+        mark = _mark(settings, name)
         known = before.get(name)
         found[name] = known if known is not None and known.mark == mark else _read(name, mark, settings)
     return found
 
 
+def _mark(settings: Settings, name: str) -> tuple[int, int]:
+    try:
+        stat = (settings.pipelines / f"{name}.yaml").stat()
+    except OSError:
+        return _NO_FILE  # an editor's lock is a link to nowhere: reading it tells so
+    return stat.st_mtime_ns, stat.st_size
+
+
 def _read(name: str, mark: tuple[int, int], settings: Settings) -> PipelineFacts:
     try:
         pipeline = load_pipeline(name, settings)
-        personal = {str(spec.name) for spec in map(pipeline.table_spec, pipeline.streams()) if any(column.pii for column in spec.columns)}
-        return PipelineFacts(name, mark, _tables(pipeline), pipeline.target, pipeline.retention, frozenset(personal))
+        specs = list(map(pipeline.table_spec, pipeline.streams()))
+        unsampled = frozenset(str(spec.name) for spec in specs if not spec.sample)
+        return PipelineFacts(name, mark, _tables(pipeline), pipeline.target, pipeline.retention, _personal(specs), unsampled)
     except (DuckliftError, ValueError, OSError) as err:
         what = f"The pipeline file {shown(name, NAME)} cannot be used"
         return PipelineFacts(name, mark, {}, problem=Problem(what, shown(str(err), MESSAGE), _FIX.format(name=shown(name, NAME))))
+
+
+def _personal(specs: Iterable[TableSpec]) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for spec in specs:
+        if columns := frozenset(name for column in spec.columns if column.pii for name in (column.name, column.field)):
+            found[str(spec.name)] = found.get(str(spec.name), frozenset()) | columns
+    return found
 
 
 def _tables(pipeline: Pipeline) -> dict[str, PipelineTable]:

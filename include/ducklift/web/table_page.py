@@ -25,6 +25,7 @@ from ducklift.web.views.tables import NO_SAMPLE, AssetView, CuratedView, Lineage
 from ducklift.web.views.texts import CELL, MESSAGE, NAME, shown
 
 LINEAGE_LOADS, GROWTH_LOADS = 20, 200
+_DAMAGED = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 _AGAIN = "Open the page again in a moment; if it stays, see `ducklift doctor`."
 
 
@@ -40,6 +41,10 @@ class TablePages:
         problems: list[Problem] = []
         snapshot, curated = self._published(table, problems)
         sources = self._rows.sources_of(name)
+        # A file may have called a column personal since the snapshot was published.
+        personal = self._personal(name)
+        if snapshot is not None and name in self._rows.state.private:
+            snapshot = table_parts.without_private(snapshot, personal)
         standing = self._rows.standing(name, sources)
         head = self._rows.with_series(self._rows.row(name))
         if (unreadable := self._rows.state.unreadable.get(name)) is not None:
@@ -48,7 +53,7 @@ class TablePages:
         timeline = Timeline.of(table, snapshot, self._rows.state.failed.get(name, ()), now_s)
         recent = timeline.recent
         loads, pages, unread = timeline.page(query.page, self._lake, self._objects, now_s)
-        failing = frozenset(load.stream for load in standing)
+        failing = frozenset((load.pipeline, load.stream) for load in standing)
         streams, more = table_parts.streams(snapshot.watermarks if snapshot else {}, recent, failing, sources, now_s)
         shape = snapshot or _nothing(name, self._now)
         columns, column_pages = table_parts.columns(shape, query)
@@ -68,7 +73,7 @@ class TablePages:
             columns=columns,
             column_pages=column_pages,
             schema_changes=table_parts.schema_changes(name, shape),
-            preview=table_parts.preview(shape, self._hidden(name, shape)),
+            preview=table_parts.preview(shape, self._hidden(personal, shape)),
             quarantine=table_parts.quarantine(name, shape),
             lineage=self._lineage(table, timeline.listed, problems),
             gaps=table_parts.gaps(name, shape),
@@ -89,22 +94,25 @@ class TablePages:
         snapshot = curated = None
         try:
             data = _data(answers.get("snapshot"))
-            snapshot = parse_snapshot(data, self._lake.url_of(key)) if data is not None else None
-        except DuckliftError as err:
-            problems.append(Problem(f"The snapshot of {name} cannot be read", shown(str(err), MESSAGE), _AGAIN, name))
+            found = parse_snapshot(data, self._lake.url_of(key)) if data is not None else None
+            Timeline.of(table, found, (), self._rows.now_s)  # its loads are plain JSON, which may be anything
+            snapshot = found
+        except (DuckliftError, *_DAMAGED) as err:
+            problems.append(Problem(f"The snapshot of {name} cannot be read", _cause(err), _AGAIN, name))
         try:
             curated = _current(_data(answers["curated"]))
-        except (DuckliftError, ValueError, LookupError, TypeError) as err:
-            cause = shown(str(err), MESSAGE) if isinstance(err, DuckliftError) else "Its manifest was damaged outside Ducklift."
-            problems.append(
-                Problem(f"What is published of {name} cannot be read", cause, f"Publish it again: ducklift publish {name}", name)
-            )
+        except (DuckliftError, *_DAMAGED) as err:
+            fix = f"Publish it again: ducklift publish {name}"
+            problems.append(Problem(f"What is published of {name} cannot be read", _cause(err), fix, name))
         return snapshot, curated
 
-    def _hidden(self, name: str, snapshot: Snapshot) -> NO_SAMPLE | None:
+    def _personal(self, name: str) -> frozenset[str]:
+        """Return the table's columns that are personal by the pipeline files of now."""
+        return frozenset(column for facts in self._rows.state.pipelines.values() for column in facts.personal.get(name, ()))
+
+    def _hidden(self, personal: frozenset[str], snapshot: Snapshot) -> NO_SAMPLE | None:
         if not snapshot.columns or snapshot.sample:
             return None
-        personal = any(name in self._rows.state.pipelines[pipeline].personal for pipeline in self._rows.sources_of(name).tables)
         return "personal" if personal else "off"
 
     def _curated(self, current: CurrentVersion | None, snapshot: Snapshot) -> CuratedView | None:
@@ -134,8 +142,8 @@ class TablePages:
                 files = orjson.loads(data)["files"] if data is not None else []
                 if files:
                     found.append(_lineage_row(row, files))
-            except (DuckliftError, ValueError, LookupError, TypeError) as err:
-                name, cause = str(table), shown(str(err), MESSAGE)
+            except (DuckliftError, *_DAMAGED) as err:
+                name, cause = str(table), _cause(err)
                 problems.append(
                     Problem(f"The manifest of {row.load_id} cannot be read", cause, "Restore the object, or extract again.", name)
                 )
@@ -161,6 +169,10 @@ def _data(answer: Found | DuckliftError | None) -> bytes | None:
     if isinstance(answer, DuckliftError):
         raise answer
     return answer.data if answer is not None else None
+
+
+def _cause(err: Exception) -> str:
+    return shown(str(err), MESSAGE) if isinstance(err, DuckliftError) else "It was damaged outside Ducklift."
 
 
 def _current(data: bytes | None) -> CurrentVersion | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ducklift.lake.commits import ColumnStatistics, Snapshot
 from ducklift.specs import LINEAGE_COLUMNS
+from ducklift.web.digests import StreamName
 from ducklift.web.freshness import moment_s
 from ducklift.web.table_rows import Sources
 from ducklift.web.views.loads import LoadRow
@@ -30,6 +31,23 @@ from ducklift.web.views.texts import CELL, LINE, NAME, shown, shown_or_none
 
 PAGE_COLUMNS, PREVIEW_COLUMNS, MOST_CHANGES, MOST_STREAMS, MOST_GAPS = 100, 200, 200, 200, 50
 _TYPE = 300  # a nested type may be long
+
+
+def without_private(snapshot: Snapshot, personal: Collection[str]) -> Snapshot:
+    """Return a snapshot without its rows, what stands in its quarantined records, and the bounds of these columns."""
+    hidden = {name.casefold() for name in personal}
+    return snapshot.model_copy(
+        update={
+            "sample": (),
+            "quarantine": tuple(record.model_copy(update={"reason": None, "record": None}) for record in snapshot.quarantine),
+            "columns": tuple(_without_bounds(column) if column.name.casefold() in hidden else column for column in snapshot.columns),
+        }
+    )
+
+
+def _without_bounds(column: ColumnStatistics) -> ColumnStatistics:
+    history = tuple(point._replace(least=None, greatest=None) for point in column.history)
+    return column.model_copy(update={"least": None, "greatest": None, "history": history})
 
 
 def columns(snapshot: Snapshot, query: TableQuery) -> tuple[tuple[ColumnView, ...], Pages]:
@@ -126,7 +144,6 @@ def gaps(table: str, snapshot: Snapshot) -> tuple[GapView, ...]:
 
 def growth(rows: Sequence[LoadRow], freshness: Freshness) -> tuple[GrowthPoint, ...]:
     """Return the loads as points in time, oldest first, with the time until which each keeps the table fresh."""
-    target = timedelta(seconds=freshness.target_s) if freshness.target_s is not None else None
     return tuple(
         GrowthPoint(
             at=row.at,
@@ -136,36 +153,43 @@ def growth(rows: Sequence[LoadRow], freshness: Freshness) -> tuple[GrowthPoint, 
             rows=row.total_rows,
             loaded=row.rows_loaded,
             quarantined=row.rows_quarantined,
-            fresh_until=None if target is None or row.state == LoadState.FAILED else row.at + target,
+            fresh_until=None if freshness.target_s is None or row.state == LoadState.FAILED else _after(row.at, freshness.target_s),
         )
         for row in reversed(rows)
     )
 
 
+def _after(at: datetime, seconds: float) -> datetime:
+    try:
+        return at + timedelta(seconds=seconds)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
 def streams(
-    watermarks: Mapping[str, Any], recent: Sequence[LoadRow], failing: frozenset[str], sources: Sources, now_s: float
+    watermarks: Mapping[str, Any], recent: Sequence[LoadRow], failing: frozenset[StreamName], sources: Sources, now_s: float
 ) -> tuple[tuple[StreamRow, ...], int]:
     """Return the table's streams, failing ones first, and how many more there are; `watermarks` are keyed by pipeline and stream."""
-    names: dict[tuple[str, str], None] = {}
+    names: dict[StreamName, None] = {}
     for key in watermarks:
         names[key.partition("/")[0], key.partition("/")[2]] = None
     for pipeline, table in sources.tables.items():
         names.update(((pipeline, stream), None) for stream in sorted(table.streams))
-    newest: dict[str, LoadRow] = {}
+    newest: dict[StreamName, LoadRow] = {}
     for row in recent:
-        newest.setdefault(row.stream, row)
-    known = {shown(stream, NAME) for _, stream in names}
-    names.update(((row.pipeline or "", row.stream), None) for row in recent if row.stream and row.stream not in known)
-    ordered = sorted(names, key=lambda name: (name[1] not in failing, name))
+        newest.setdefault((row.pipeline or "", row.stream), row)
+    known = {part for pipeline, stream in names for part in ((shown(pipeline, NAME), shown(stream, NAME)), ("", shown(stream, NAME)))}
+    names.update((name, None) for name in newest if name[1] and name not in known)
+    ordered = sorted(names, key=lambda name: (name not in failing, name))
     found = tuple(_stream(name, watermarks, newest, failing, sources, now_s) for name in ordered[:MOST_STREAMS])
     return found, max(len(ordered) - MOST_STREAMS, 0)
 
 
 def _stream(
-    name: tuple[str, str],
+    name: StreamName,
     watermarks: Mapping[str, Any],
-    newest: Mapping[str, LoadRow],
-    failing: frozenset[str],
+    newest: Mapping[StreamName, LoadRow],
+    failing: frozenset[StreamName],
     sources: Sources,
     now_s: float,
 ) -> StreamRow:
@@ -178,8 +202,9 @@ def _stream(
         watermark=shown_or_none(value),
         cursor=shown_or_none(sources.cursor, NAME),
         lag_s=None if at_s is None else now_s - at_s,
-        last=newest.get(shown(stream, NAME)),
-        failing=stream in failing,
+        # Loads by an older Ducklift do not tell their pipeline.
+        last=newest.get((shown(pipeline, NAME), shown(stream, NAME)), newest.get(("", shown(stream, NAME)))),
+        failing=name in failing,
     )
 
 

@@ -21,6 +21,7 @@ from ducklift.web.views.states import Problem
 from ducklift.web.views.texts import MESSAGE, shown
 
 PAGE_LOADS = 50
+UNREAD = "Older loads cannot be shown"
 _DIGITS = 10  # of a sequence in a key
 
 
@@ -102,4 +103,4 @@ def _place(key: str, prefix: str) -> str:
 
 
 def _unread(err: DuckliftError) -> Problem:
-    return Problem("Older loads cannot be shown", shown(str(err), MESSAGE), "Open the page again in a moment; else see `ducklift doctor`.")
+    return Problem(UNREAD, shown(str(err), MESSAGE), "Open the page again in a moment; else see `ducklift doctor`.")

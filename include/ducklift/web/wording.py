@@ -82,7 +82,7 @@ def share(part: float | None) -> str:
 
 def stamp(moment: datetime | None) -> str:
     """Return a time to the second, in UTC."""
-    return NOTHING if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return NOTHING if moment is None else f"{_utc(moment):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def when(moment: datetime | None, now: datetime) -> Markup | str:
@@ -100,8 +100,15 @@ def exactly(moment: datetime | None) -> Markup | str:
 
 
 def _time(moment: datetime, words: str) -> Markup:
-    utc = moment.astimezone(UTC)
+    utc = _utc(moment)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(utc.isoformat(), stamp(utc), escape(words))
+
+
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return moment.replace(tzinfo=UTC)  # within a day of the first or the last that there is
 
 
 def _one_unit(seconds: float) -> str:
