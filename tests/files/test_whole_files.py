@@ -143,6 +143,16 @@ def test_parquet_values_that_arrow_does_not_keep_are_kept_or_refused_by_name(buc
         bucket.load(bucket.pipeline("long.parquet", config), 3)
 
 
+def test_the_months_of_folders_are_numbers_where_that_is_declared(bucket: Bucket) -> None:
+    bucket.put("m=01/a.csv", "id\n1\n")
+    bucket.put("m=12/a.csv", "id\n2\n")
+
+    bucket.load(bucket.pipeline("**/*.csv", columns=[{"name": "m", "type": "integer"}]))
+    assert bucket.rows("id, m") == [(1, 1), (2, 12)]
+    bucket.load(bucket.pipeline("**/*.csv", table="shop.texts"), day=1)
+    assert bucket.installation.query("SELECT m FROM shop.texts ORDER BY ALL") == [("01",), ("12",)]
+
+
 def test_a_file_that_is_taken_whole_cannot_be_read_up_to_an_end(bucket: Bucket) -> None:
     bucket.put("a.csv", "id,at\n1,2026-01-05\n2,2026-01-20\n")
     until = {"cursor": "at", "end": "2026-01-10"}

@@ -353,6 +353,9 @@ DECLARED: list[tuple[str, Any, Any]] = [
     ("timestamptz", "2024-01-01T14:00:00+02:00", NOON),
     ("timestamp", "2024-01-01T12:00:00", LOCAL_NOON),
     ("date", "2024-01-01", date(2024, 1, 1)),
+    ("bigint", "007", 7),
+    ("bigint", "-01", -1),
+    ("double", "01.50", 1.5),
     ("json", "text", '"text"'),
 ]
 
@@ -367,8 +370,10 @@ def test_a_declared_type_takes_what_it_can_hold(ground: Ground, type_: str, valu
 
 
 MISFITS: list[tuple[str, Any]] = [
-    ("bigint", "007"),
     ("bigint", 1.5),
+    ("bigint", "0x10"),
+    ("bigint", "1_000"),
+    ("bigint", "9223372036854775808"),
     ("bigint", 2**63),
     ("integer", 2**31),
     ("utinyint", -1),

@@ -65,18 +65,20 @@ _BEYOND_MICROSECONDS = r"\.\d{6}\d*[1-9]"
 def conversion(text: str, type_: str, declared: bool = True) -> Conversion:
     """Return how the SQL text `text` becomes a value of the canonical type; nothing is silently rounded, cut or made NULL.
 
-    Only where the pipeline file declares a type is a number a moment (seconds since 1970) or a truth (anything but 0).
+    Only where the pipeline file declares a type is a number a moment (seconds since 1970) or a truth (anything but 0), and `01` a number.
     """
-    cast = f"TRY_CAST({text} AS {type_})"
+    cast, is_declared = f"TRY_CAST({text} AS {type_})", str(declared).lower()
     if type_ in ("VARCHAR", "JSON"):
         return Conversion(text if type_ == "VARCHAR" else f"CAST({text} AS JSON)")
     if type_ in INTEGERS:
-        # '007' is no number to lose zeros of, 1.5 is not 2; 5.0 is 5.
+        # By itself '007' is no number to lose zeros of; 1.5 is not 2; 5.0 is 5.
         integral = f"regexp_matches({text}, '[.eE]') AND TRY_CAST({text} AS DOUBLE) = CAST({cast} AS DOUBLE)"
+        integral = f"({is_declared} AND regexp_full_match({text}, '[+-]?[0-9]+')) OR ({integral})"
         return Conversion(cast, f"{cast} IS NULL OR (CAST({cast} AS VARCHAR) <> {text} AND NOT coalesce({integral}, false))")
     if type_ in ("DOUBLE", "FLOAT"):
         inexact = f"abs({cast}) >= {EXACT_IN_DOUBLE} AND NOT regexp_matches({text}, '[.eEinfN]')"
-        return Conversion(cast, f"{cast} IS NULL OR ({inexact}) OR regexp_matches({text}, '^[+-]?0[0-9]')")
+        zeros = f"NOT {is_declared} AND regexp_matches({text}, '^[+-]?0[0-9]')"
+        return Conversion(cast, f"{cast} IS NULL OR ({inexact}) OR ({zeros})")
     if type_.startswith("DECIMAL"):
         scale = type_.partition(",")[2].rstrip(")") or "0"
         rounded = f"regexp_matches({text}, '^[^eE]*\\.\\d{{{scale}}}\\d*[1-9]\\d*$')"
