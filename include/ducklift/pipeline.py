@@ -320,6 +320,8 @@ def _spec_for(manifest: Manifest, settings: Settings, pipeline: Pipeline | None)
         if manifest.pipeline not in pipeline_names(settings):
             return manifest.spec
         pipeline = load_pipeline(manifest.pipeline, settings)
+    if pipeline.table is None and manifest.stream not in {*pipeline.loads, *(entry.name for entry in pipeline.tables)}:
+        return manifest.spec  # the stream was taken out of the file since
     # Its table is the one that it landed for, whatever the file names by now.
     found = pipeline.with_options(manifest.chosen).table_spec(manifest.stream, manifest.found_key)
     return found.model_copy(update={"name": manifest.table})

@@ -43,7 +43,8 @@ class SliceNotes:
 
     def slice(self, asked: Slice) -> None:
         """Keep what is about to be read; a retry that reads the same again says so."""
-        told = asked.model_dump(mode="json", exclude_none=True)
+        # Not which files were found: those may be many thousands.
+        told = asked.model_dump(mode="json", exclude_none=True, exclude={"request"})
         if self.store is None:
             return
         with only_a_copy("the slice of this task"):

@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 
 from ducklift.lake.date_patterns import moment_of
 from ducklift.pipeline import Pipeline
-from ducklift.specs import TableSpec
 from ducklift.summary import LoadSummary
 
 OUTCOMES = ("inserted", "updated", "unchanged", "deleted", "deduplicated", "quarantined")
@@ -62,7 +61,7 @@ def tell_load(pipeline: Pipeline, summary: LoadSummary) -> None:
     stats.incr("ducklift.gaps", int(summary.gap is not None), tags=tags)
     if summary.total_rows is not None:
         stats.gauge("ducklift.table.rows", summary.total_rows, tags=tags)
-    reached = _reached(summary, pipeline.table_spec(summary.stream))
+    reached = _reached(summary, pipeline)
     if reached is not None:
         of_stream = {**tags, "stream": _NOT_IN_A_TAG.sub("_", summary.stream)}
         stats.gauge("ducklift.watermark", reached.timestamp(), tags=of_stream)
@@ -73,8 +72,12 @@ def _tags(pipeline: str, table: str) -> dict[str, str]:
     return {"pipeline": _NOT_IN_A_TAG.sub("_", pipeline), "table": _NOT_IN_A_TAG.sub("_", table)}
 
 
-def _reached(summary: LoadSummary, spec: TableSpec) -> datetime | None:
+def _reached(summary: LoadSummary, pipeline: Pipeline) -> datetime | None:
     """Return the moment of the stream's watermark; None where there is none, or the number is not known to count since 1970."""
+    try:
+        spec = pipeline.table_spec(summary.stream)
+    except ValueError:
+        return None  # the load is committed, of a stream that the file no longer has
     cursor = spec.incremental
     if cursor is None or summary.watermark is None:
         return None
