@@ -12,6 +12,7 @@ from listed_source import ListedSource
 from runs import rebuild_anew, rebuilt_is_equal
 from test_lake_alone import numbers
 
+from ducklift.cli.summary import print_plans
 from ducklift.dry_run import foretell
 from ducklift.errors import ConfigurationError, ContractBroken, SourceUnavailable
 from ducklift.load_streams import stream_under
@@ -252,11 +253,13 @@ def test_a_table_that_was_filled_by_streams_of_their_own_is_replaced_whole(insta
     assert rebuilt_is_equal(installation)
 
 
-def test_a_dry_run_tells_the_one_load(installation: Installation) -> None:
+def test_a_dry_run_tells_the_one_load(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
     pipeline = installation.pipeline(streams=of(birds=sightings(1), owls=sightings(5)), **REPLACED)
 
     [told] = foretell(installation.lake, pipeline, slice_run(), installation.settings)
     assert (told["stream"], told["reads"], told["disposition"]) == (str(TABLE), ["birds", "owls"], "replace")
+    print_plans([told])
+    assert "  of        birds, owls\n" in capsys.readouterr().out
 
 
 class FormSource(ListedSource):

@@ -78,6 +78,8 @@ def print_plans(plans: Sequence[Mapping[str, Any]]) -> None:
 
 def _plan_facts(plan: Mapping[str, Any]) -> dict[str, str]:
     facts = {"reads": _plan_reads(plan)}
+    if len(plan["reads"]) > 1:
+        facts["of"] = ", ".join(plan["reads"])
     if plan["extracts"]:
         facts |= {"writes": plan["raw"], "and": plan["manifest"]}
     facts["table"] = f"{plan['table_rows']:,} rows now" if plan["table_exists"] else "is made; its columns come with the first records"
