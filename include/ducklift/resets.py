@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from ducklift.cursors import Cursor, is_moment, latest
+from ducklift.cursors import Cursor, Epoch, cursor_at, is_moment, latest
 from ducklift.errors import ConfigurationError
 from ducklift.lake.filesystem import open_lake
 from ducklift.lake.loaded_files import commits_in_lake, loaded_files
@@ -64,7 +64,7 @@ def _wanted(pipeline: Pipeline, settings: Settings, stream: str, to: str | None)
         return None
     known = current_snapshot(open_lake(settings), spec.name, pipeline.target)
     watermark = known.watermark_of(pipeline.name, stream) if known else None
-    cursor = _parsed(to, watermark)
+    cursor = _parsed(to, watermark, spec.incremental.epoch)
     if watermark is None or latest(watermark, cursor) != watermark:
         raise ConfigurationError(
             f"{stream}: the watermark is {'not set' if watermark is None else watermark}, which is not beyond {to}. "
@@ -73,8 +73,8 @@ def _wanted(pipeline: Pipeline, settings: Settings, stream: str, to: str | None)
     return cursor
 
 
-def _parsed(text: str, watermark: Cursor | None) -> Cursor:
-    """Return the cursor that a person wrote, in the form of the stream's: a date will do for seconds since 1970."""
+def _parsed(text: str, watermark: Cursor | None, epoch: Epoch | None) -> Cursor:
+    """Return the cursor that a person wrote, in the form of the stream's: a date will do for what counts since 1970."""
     if is_moment(watermark) and not is_moment(text):
         raise ConfigurationError(
             f"{text!r} is not a cursor of this stream, whose watermark is {watermark}: write a date such as 2026-01-31."
@@ -84,18 +84,19 @@ def _parsed(text: str, watermark: Cursor | None) -> Cursor:
     try:
         number = orjson.loads(text)
     except orjson.JSONDecodeError:
-        number = _epoch(text)
+        number = _since_1970(text, epoch)
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise ConfigurationError(f"{text!r} is not a cursor of this stream, whose watermark is {watermark}: write a number or a date.")
     return number
 
 
-def _epoch(text: str) -> float | None:
+def _since_1970(text: str, epoch: Epoch | None) -> Cursor | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return cursor_at(moment, epoch) if epoch else moment.timestamp()
 
 
 def _reset(pipeline: Pipeline, settings: Settings, stream: str, to: Cursor | None) -> Reset:

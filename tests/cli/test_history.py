@@ -78,6 +78,17 @@ def test_a_reset_lets_the_next_run_read_again(ducklift, upto):
     assert "numbers" in ducklift("reset", "numbers").stdout
 
 
+def test_a_reset_to_a_date_counts_as_the_cursor_does(ducklift, home, upto):
+    file = home / "include" / "pipelines" / "numbers.yaml"
+    file.write_text(file.read_text().replace("{cursor: n}", "{cursor: n, epoch: ms, initial: 1767225600000}"))
+    upto.write_text("1767225600003")
+    ducklift("run", "numbers")
+    told = json.loads(ducklift("reset", "numbers", "--to", "2026-01-01", "--json").stdout)
+
+    assert told["streams"][0]["before"] == 1767225600002
+    assert told["streams"][0]["after"] == 1767225600000
+
+
 def test_a_dry_run_shows_what_would_happen_and_does_none_of_it(ducklift, upto, home):
     before = sorted(home.rglob("*"))
 
