@@ -85,6 +85,17 @@ def test_json_is_a_list_of_objects_with_the_types_of_the_table(ducklift):
     }
 
 
+def test_json_keeps_the_digits_of_nested_decimals_and_what_is_no_json_by_itself(ducklift):
+    sql = """select [1.234567890123456789::decimal(38,18)] d, {'x': 'NaN, "inf" ]', 'n': 'nan'::double} s,
+             '{"NaN": [NaN, -Infinity, 1e5,], "b": ",]"}'::json j"""
+    printed = ducklift("query", sql, "-f", "json").stdout
+
+    assert '"d": [1.234567890123456789]' in printed
+    [row] = json.loads(printed, parse_constant=pytest.fail)
+    assert row["s"] == {"x": 'NaN, "inf" ]', "n": "NaN"}
+    assert row["j"] == {"NaN": ["NaN", "-Infinity", 1e5], "b": ",]"}
+
+
 def test_json_without_rows_is_an_empty_list(ducklift):
     assert json.loads(ducklift("query", "from reddit.posts where false", "-f", "json").stdout) == []
 
@@ -260,3 +271,12 @@ def test_an_interrupted_query_ends_with_130_however_long_it_has_computed(computi
 
     assert process.returncode == 130
     assert "Traceback" not in complaint
+
+
+def test_a_query_that_is_interrupted_while_the_warehouse_is_opened_ends_with_130(ducklift, monkeypatch):
+    def interrupted(*_args: object, **_options: object) -> None:
+        raise RuntimeError("Query interrupted")  # DuckDB's own words
+
+    monkeypatch.setattr("ducklift.warehouse.targets.FileTarget.connect", interrupted)
+
+    assert ducklift("query", "from reddit.posts").exit_code == 130

@@ -28,6 +28,9 @@ def main() -> None:
     asked = sys.argv[1:2]
     try:
         application(asked if asked and asked[0] in VERBS else VERBS)(prog_name="ducklift")
+    except KeyboardInterrupt:
+        # While a verb works, typer ends like this; here its modules are still on their way in.
+        sys.exit(130)
     except OutputFailed as err:
         give_up_output()
         complain(f"standard output takes nothing more ({err}); what the command did stands.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ _INTEGERS = ("tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", 
 _NUMBERS = frozenset((*_INTEGERS, "decimal", "float", "double"))
 _NESTED = frozenset(("list", "array", "struct", "map", "union", "variant"))
 _TIMESTAMPS = frozenset(("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"))
+# What DuckDB takes for JSON and nobody else does: numbers that are none, and a comma behind the last item. Texts are passed over.
+_NO_JSON = re.compile(r'"(?:[^"\\]|\\.)*"|-?\b(?:nan|inf(?:inity)?)\b|,(?=\s*[\]}])', re.IGNORECASE | re.DOTALL)
 
 Row = Sequence[str | None]
 
@@ -167,10 +170,12 @@ def _as_fragments(columns: Sequence[Column], row: Row) -> Row:
 
 
 def _fragment(type_id: str, value: str) -> str:
-    if type_id in ("json", "boolean") or (type_id in _NUMBERS and value.lstrip("-") not in ("nan", "inf")):
+    if type_id == "boolean" or (type_id in _NUMBERS and value.lstrip("-") not in ("nan", "inf")):
         return value
-    # DuckDB writes NaN and infinities inside nested values bare, which JSON does not know.
-    return json.dumps(json.loads(value, parse_constant=str) if type_id in _NESTED else value)
+    if type_id == "json" or type_id in _NESTED:
+        # Everything else stays as DuckDB wrote it, every digit.
+        return _NO_JSON.sub(lambda found: found[0] if found[0].startswith('"') else found[0].strip(",") and f'"{found[0]}"', value)
+    return json.dumps(value)
 
 
 class _Cut:

@@ -17,7 +17,7 @@ from ducklift.settings import Settings, load_settings
 from ducklift.warehouse.binding import without_pandas
 from ducklift.warehouse.conflicts import pauses_s
 from ducklift.warehouse.identifiers import quote_literal
-from ducklift.warehouse.interrupts import interruptible
+from ducklift.warehouse.interrupts import interruptible, interrupts_named
 from ducklift.warehouse.resources import Resources, resources
 from ducklift.warehouse.staging_folder import staging_folder
 from ducklift.warehouse.targets import FileTarget, Kind, Target, file_unusable, make_folder, warehouse_target
@@ -144,7 +144,8 @@ def _connected(target: Target, settings: Settings, read_only: bool, wait_s: floa
     pauses, end = pauses_s(longest_s=1.0), time.monotonic() + wait_s
     while True:
         try:
-            return target.connect(settings, read_only=read_only)
+            with interrupts_named():
+                return target.connect(settings, read_only=read_only)
         except WarehouseBusy:
             if time.monotonic() >= end:
                 raise

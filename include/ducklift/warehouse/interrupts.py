@@ -20,11 +20,17 @@ def interruptible(connection: DuckDBPyConnection) -> Iterator[None]:
     DuckDB by itself sees the signal in the calling thread only, and leaves its statement without stopping its other threads: closing the
     connection then waits for them until the statement is done, be it hours.
     """
+    with interrupts_named(), _stopping(connection):
+        yield
+
+
+@contextmanager
+def interrupts_named() -> Iterator[None]:
+    """Raise `KeyboardInterrupt` in the place of what DuckDB says when it was interrupted."""
     import duckdb
 
     try:
-        with _stopping(connection):
-            yield
+        yield
     except duckdb.InterruptException as err:
         raise KeyboardInterrupt from err
     except RuntimeError as err:
