@@ -33,6 +33,9 @@ class Document:
 
 def read_document(file: Path) -> Document:
     """Read a YAML file whose top is a mapping; raises `ConfigurationError` with file and line on anything else."""
+    if file.exists() and not file.is_file():
+        # A pipe would be waited for without end.
+        raise ConfigurationError("is no file", file=file)
     try:
         raw = file.read_bytes()
     except OSError as err:

@@ -15,7 +15,7 @@ from typing import Any
 from ducklift.errors import ConfigurationError
 
 # An installation that is no checkout, as in an image, says where its project lies.
-PROJECT = Path(os.environ.get("DUCKLIFT_PROJECT") or Path(__file__).resolve().parents[2])
+PROJECT = Path(os.environ.get("DUCKLIFT_PROJECT") or Path(__file__).resolve().parents[2]).absolute()
 
 
 @dataclass(frozen=True)
@@ -125,4 +125,7 @@ def _env_file(path: Path) -> dict[str, str]:
         return {}
     from dotenv import dotenv_values
 
-    return {key: value for key, value in dotenv_values(path).items() if value is not None}
+    try:
+        return {key: value for key, value in dotenv_values(path).items() if value is not None}
+    except UnicodeDecodeError as err:
+        raise ConfigurationError(f"is not UTF-8 at byte {err.start}; save the file as UTF-8", file=path) from err

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +62,34 @@ def test_a_call_without_a_verb_shows_the_help(ducklift):
 
     assert answer.exit_code == 2
     assert "validate" in answer.stdout + answer.stderr
+
+
+def test_ctrl_c_before_a_verb_is_at_work_ends_with_130_and_no_traceback():
+    interrupted = "verbs.application = lambda _: signal.raise_signal(signal.SIGINT); main()"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import signal; from ducklift.cli import main, verbs; {interrupted}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_a_project_may_be_named_from_the_working_directory(tmp_path):
+    listing = "from ducklift.settings import load_settings; print(load_settings().lake_url)"
+    environment = {"PATH": "", "PYTHONPATH": str(Path(package.__file__).parents[1]), "DUCKLIFT_PROJECT": "birds"}
+    done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+
+    assert done.stdout == f"{(tmp_path / 'birds' / '.ducklift' / 'lake').as_uri()}\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_dot_env_in_another_encoding_is_refused_by_name_and_shows_no_secret(ducklift, home, encoding):
+    (home / ".env").write_bytes("REDDIT_CLIENT_SECRET=hunter2\nDUCKLIFT_SPOOL=/vögel\n".encode(encoding))
+    answer = ducklift("status")
+
+    assert answer.exit_code == 2
+    assert str(home / ".env") in answer.stderr
+    assert "UTF-8" in answer.stderr
+    assert "hunter2" not in answer.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -184,3 +185,11 @@ def test_an_override_is_taken_as_json_or_as_text(settings: Settings) -> None:
     assert (pipeline.primary_key, pipeline.disposition) == (("id", "seen_at"), "insert_only")
     assert pipeline.incremental is not None
     assert pipeline.incremental.overlap_s == 3600
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(settings):
+    settings.pipelines.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(settings.pipelines / "nature.yaml")
+
+    with pytest.raises(ConfigurationError, match=r"nature\.yaml: is no file"):
+        load_pipeline("nature", settings)

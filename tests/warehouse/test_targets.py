@@ -61,6 +61,8 @@ def test_a_url_names_a_place(project: Path, url: str, kind: str, name: str):
         "ducklake:postgresql://me@host/db?sslmode=hunter2",
         "ducklake:postgresql://me@host/db?schema=a%20b",
         "ducklake:postgresql://me@host/db?data_path=gs://bucket/x",
+        "duckdb:",
+        "duckdb:///",
         "md:",
         "md:birds?motherduck_token=hunter2",
         "md:a;drop",

@@ -116,8 +116,11 @@ def warehouse_target(settings: Settings) -> Target:
         origin = settings.origins["warehouse_url"]
         raise ConfigurationError(f"DUCKLIFT_WAREHOUSE_URL ({origin}) names no known warehouse: write {EXAMPLES}.")
     path = url.removeprefix(_SCHEME) if url.startswith(_SCHEME) else url.removeprefix("duckdb:")
-    if path.lstrip("/") in ("", ":memory:"):
+    if path.lstrip("/") == ":memory:":
         return MemoryTarget()
+    if not path.strip("/"):
+        # A variable that was never set, mostly; in memory, what is loaded would be gone at once.
+        raise ConfigurationError(f"DUCKLIFT_WAREHOUSE_URL ({settings.origins['warehouse_url']}) names no file: write {EXAMPLES}.")
     file = (settings.project / re.sub(r"^/+", "/", path)).resolve()
     if "?" in str(file):
         # DuckDB takes what follows for options, and writes its log to a file before them.
