@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from dags_on_sandbox import dag_run
 
 from ducklift.orchestration.arrivals import Lookout, ObjectsLand
 from ducklift.orchestration.dag import pipeline_dag
+from ducklift.orchestration.lake_asset import newest_cursor
 from ducklift.settings import load_settings
 from ducklift.warehouse import open_warehouse
 
@@ -79,3 +81,14 @@ def test_an_event_that_tells_no_version_of_its_object_is_refused(dag, told):
 def test_an_event_that_announces_no_object_is_refused(dag, told):
     with pytest.raises(AirflowFailException, match="not under the watched"):
         announced(dag, [told])
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [None, {}, {"watermark": "a7f"}, {"watermark": [1]}, {"watermark": True}, {"watermark": 5e20}],
+    ids=["nothing", "empty", "word", "list", "truth", "beyond-time"],
+)
+def test_a_watermark_that_tells_no_moment_keeps_a_run_from_no_other_events_moment(extra):
+    told = [SimpleNamespace(extra=extra), SimpleNamespace(extra={"watermark": 1767323045000})]
+
+    assert newest_cursor({"triggering_asset_events": {"shop.orders": told}}) == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -15,6 +15,7 @@ from ducklift.assets.keys import PartitionKey, asset_key
 from ducklift.assets.partitions import Partitions, TimePartitions
 from ducklift.assets.storage import Storage
 from ducklift.errors import ConfigurationError
+from ducklift.lake.date_patterns import moment_of
 from ducklift.orchestration.connections import airflow_settings
 from ducklift.orchestration.tasks import terminal_errors_fail
 from ducklift.settings import load_settings
@@ -147,11 +148,9 @@ def partition_of(definition: LakeAsset, context: Context) -> str | None:
 
 def newest_cursor(context: Context) -> datetime | None:
     """Return the greatest watermark that the events which started a run tell of, as a time; None when they tell of none."""
-    found = [event.extra.get("watermark") for event in triggering_events(context)]
-    moments = [
-        datetime.fromtimestamp(each, UTC) if isinstance(each, int | float) else datetime.fromisoformat(each) for each in found if each
-    ]
-    return max((each if each.tzinfo else each.replace(tzinfo=UTC) for each in moments), default=None)
+    # Whoever may write asset events may write anything into them, and a watermark may be a running number.
+    found = [moment_of((event.extra or {}).get("watermark") or None) for event in triggering_events(context)]
+    return max((each for each in found if each), default=None)
 
 
 def triggering_events(context: Context) -> list[Any]:
