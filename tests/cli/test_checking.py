@@ -22,6 +22,15 @@ def test_a_sound_file_is_fit_to_run(ducklift):
     assert answer.stdout == "good: fit to run, 2 streams into reddit.posts\n"
 
 
+def test_every_table_of_a_pipeline_is_named(ducklift, files):
+    (files / "two.yaml").write_text("name: two\nsource: {type: reddit, subreddits: [python], comments: {}}\ntable: reddit.posts\n")
+    streams = "[{name: python/new, table: talk.posts}, {name: 'comments:python', table: talk.words}]"
+    (files / "none.yaml").write_text(f"name: none\nsource: {{type: reddit, subreddits: [python], comments: {{}}}}\nstreams: {streams}\n")
+
+    assert ducklift("validate", "two").stdout == "two: fit to run, 2 streams into reddit.posts, reddit.comments\n"
+    assert ducklift("validate", "none").stdout == "none: fit to run, 2 streams into talk.posts, talk.words\n"
+
+
 def test_an_error_names_file_and_line_and_does_not_hide_the_other_files(ducklift, files):
     answer = ducklift("validate")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from ducklift.cli.outcome import complain
 from ducklift.errors import EXIT_USAGE, ConfigurationError
 from ducklift.safe_text import visible
 from ducklift.settings import load_settings
+
+if TYPE_CHECKING:
+    from ducklift.pipeline_file import Pipeline
 
 
 def validate(name: Annotated[str | None, typer.Argument(metavar="NAME", help="One pipeline; all of them when left out.")] = None) -> None:
@@ -32,7 +35,7 @@ def validate(name: Annotated[str | None, typer.Argument(metavar="NAME", help="On
         else:
             streams = pipeline.streams()
             plural = "stream" if len(streams) == 1 else "streams"
-            typer.echo(visible(f"{each}: fit to run, {len(streams)} {plural} into {pipeline.table}"))
+            typer.echo(visible(f"{each}: fit to run, {len(streams)} {plural} into {_tables(pipeline)}"))
     if name is None and (settings.pipelines.parent / "storage.yaml").is_file():
         try:
             with Storage(settings) as storage:
@@ -43,3 +46,10 @@ def validate(name: Annotated[str | None, typer.Argument(metavar="NAME", help="On
             broken += 1
     if broken:
         raise typer.Exit(EXIT_USAGE)
+
+
+def _tables(pipeline: Pipeline) -> str:
+    """Return the names of the tables; a pattern stays one, since only the source knows what it stands for."""
+    if (pipeline.table or "").endswith(".*"):
+        return str(pipeline.table)
+    return ", ".join(dict.fromkeys(str(pipeline.table_spec(stream).name) for stream in pipeline.streams()))
