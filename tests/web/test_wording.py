@@ -30,6 +30,8 @@ NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
         ("age", 5_400, "90 min"),
         ("age", 129_600, "36 h"),
         ("age", 86_400 * 12, "12 d"),
+        ("age", 86_400 * -12, "\N{MINUS SIGN}12 d"),
+        ("age", -2, "2 s"),
         ("count", None, "\N{EN DASH}"),
     ],
 )

@@ -89,7 +89,7 @@ def _described(warehouse: Warehouse, part: str, types: Mapping[str, str], person
             ColumnStatistics(
                 name=name,
                 type=type_,
-                null_share=round(1 - present / total, 4) if total else None,
+                null_share=round(1 - present / total, 6) if total else None,
                 distinct=None if distinct is None else min(distinct, present),
                 least=least,
                 greatest=greatest,

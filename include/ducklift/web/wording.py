@@ -65,8 +65,11 @@ def span(seconds: float | None) -> str:
 
 
 def age(seconds: float | None) -> str:
-    """Return a span by the one unit that tells it well: 45 s, 90 min, 36 h, 12 d."""
-    return NOTHING if seconds is None else _one_unit(abs(seconds))
+    """Return a span by the one unit that tells it well: 45 s, 90 min, 36 h, 12 d; one that is yet to come has a minus."""
+    if seconds is None:
+        return NOTHING
+    # Two machines' clocks may differ by a little.
+    return (MINUS if seconds <= -60 else "") + _one_unit(abs(seconds))
 
 
 def share(part: float | None) -> str:
