@@ -214,6 +214,13 @@ def test_the_last_change_is_what_the_table_grew_by(installation):
     assert (shown.rows, shown.change) == (len(installation.rows()), -2)
 
 
+def test_one_null_among_many_values_is_told(installation):
+    installation.land([*sightings(*range(20_001)), *sightings(20_001, bird=None)])
+
+    answer = client(installation).get(f"/tables/{NAME}/columns?search=bird")
+    assert "&lt; 0.1 %" in answer.text
+
+
 @pytest.fixture
 def short_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a snapshot list the last two loads alone."""
@@ -230,6 +237,27 @@ def test_a_load_that_came_through_after_a_failure_long_ago_is_none_that_failed(i
 
     shown = load_page(installation, came.load_id)
     assert (shown.load.state, shown.load.pending, len(shown.attempts)) == (LoadState.QUARANTINED, False, 1)
+
+
+@pytest.mark.usefixtures("short_lists")
+def test_a_load_long_ago_whose_slice_was_read_again_is_superseded(installation):
+    first = installation.land(sightings(1)).load_id
+    for day in range(1, 4):
+        installation.land(sightings(day + 10), day=day)
+    second = again(installation, 1, 2, day=0).load_id
+
+    def told() -> list[tuple[LoadState, str | None]]:
+        lake = reader(installation.settings)
+        listed = next(load for load in table(lake, NAME).loads if load.load_id == first)
+        return [(load.state, load.superseded_by) for load in (listed, load_page(installation, first).load)]
+
+    assert told() == [(LoadState.SUPERSEDED, second)] * 2
+    third = again(installation, 1, 2, 3, day=0).load_id
+    for day in range(4, 6):
+        installation.land(sightings(day + 10), day=day)
+    assert told() == [(LoadState.SUPERSEDED, second)] * 2
+    assert load_page(installation, second).load.superseded_by == third
+    assert load_page(installation, third).load.state is LoadState.LOADED
 
 
 @pytest.mark.usefixtures("short_lists")

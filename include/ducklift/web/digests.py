@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -15,6 +15,7 @@ from ducklift.specs import TableName
 from ducklift.web.views.states import LoadState
 
 SERIES = 30
+RETRIED = "-q"
 DAY_S = 86_400.0
 # Loads of one run follow each other closely; a cadence is told by runs.
 _SAME_RUN_S = 90.0
@@ -143,6 +144,22 @@ def superseded(loads: Sequence[Values]) -> dict[str, str]:
     for load in loads:
         found.update((load_id, load["load_id"]) for load_id in load.get("supersedes") or ())
     return found
+
+
+def later_extraction(load_id: str, others: Iterable[str]) -> str | None:
+    """Return which of other committed loads read a load's slice again after it, and so took its place; None where none did.
+
+    Which loads are superseded is published of the last ones alone; of older ones their names tell this much.
+    """
+    first, number = _extraction(load_id)
+    told = ((other, *_extraction(other)) for other in others if other.startswith(first) and not other.endswith(RETRIED))
+    return min(((place, other) for other, base, place in told if base == first and place > number), default=(0, None))[1]
+
+
+def _extraction(load_id: str) -> tuple[str, int]:
+    """Return the name of a slice's first load, and which of its extractions, or of their retried quarantines, a load is."""
+    base, _, number = load_id.partition(RETRIED)[0].partition("-r")
+    return base, int(number) if number.isdigit() else 1
 
 
 def load_state(load: Values, gone: Mapping[str, str]) -> LoadState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
@@ -19,7 +19,7 @@ from ducklift.lake.manifest import Manifest, read_manifest
 from ducklift.lake.store import Store
 from ducklift.specs import TableName
 from ducklift.web import load_parts
-from ducklift.web.digests import superseded
+from ducklift.web.digests import later_extraction, superseded
 from ducklift.web.load_rows import attempt_view, committed_row, failed_row, record_row
 from ducklift.web.objects import FOR_EVER, Found, Objects, Wanted
 from ducklift.web.reader import Download
@@ -52,6 +52,13 @@ class CommitIndex:
 
     def sequence(self, table: TableName, load_id: str) -> int | None:
         """Return a load's place, or None; raises `LakeUnavailable` while the names of the table's commits are being read."""
+        return self._places(table).get(load_id)
+
+    def load_ids(self, table: TableName) -> Collection[str]:
+        """Return the ids of all loads; raises `LakeUnavailable` like `sequence`."""
+        return self._places(table).keys()
+
+    def _places(self, table: TableName) -> Mapping[str, int]:
         with self._lock:
             found = self._known.pop(table, None) or self._made(table)
             self._known[table] = found
@@ -61,7 +68,7 @@ class CommitIndex:
         if held.value is None:
             cause = held.failed.cause if held.failed else "the list of the table's loads is being read, which takes a while the first time"
             raise LakeUnavailable(self._lake.url_of(commit_prefix(table)), cause)
-        return held.value.get(load_id)
+        return held.value
 
     def _made(self, table: TableName) -> Refreshed[dict[str, int]]:
         prefix = commit_prefix(table)
@@ -98,6 +105,8 @@ class LoadPages:
         traces = self._traces(table, load_id, snapshot)
         now_s, gone = self._rows.now_s, superseded(snapshot.loads if snapshot else ())
         if traces.record is not None:
+            if traces.listed is None and (later := self._later(table, load_id, snapshot)) is not None:
+                gone = {load_id: later, **gone}
             row = record_row(traces.record, gone, now_s, traces.failed)
         elif traces.listed is not None:
             row = committed_row(str(table), traces.listed, gone, now_s, traces.failed)
@@ -161,6 +170,10 @@ class LoadPages:
         noted = any(load.load_id == load_id for load in self._rows.state.failed.get(str(table), ()))
         all_listed = snapshot is None or not snapshot.loads or int(snapshot.loads[-1]["sequence"]) <= 1
         return None if noted and all_listed else self._index.sequence(table, load_id)
+
+    def _later(self, table: TableName, load_id: str, snapshot: Snapshot | None) -> str | None:
+        listed = [str(load["load_id"]) for load in (snapshot.loads if snapshot else ())]
+        return later_extraction(load_id, [*self._index.load_ids(table), *listed])
 
     def _traces(self, table: TableName, load_id: str, snapshot: Snapshot | None) -> _Traces:
         listed = next((load for load in (snapshot.loads if snapshot else ()) if load["load_id"] == load_id), None)

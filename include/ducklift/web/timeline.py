@@ -12,7 +12,7 @@ from ducklift.lake.commits import Snapshot, read_commit
 from ducklift.lake.layout import commit_prefix
 from ducklift.lake.store import Store
 from ducklift.specs import TableName
-from ducklift.web.digests import superseded
+from ducklift.web.digests import later_extraction, superseded
 from ducklift.web.load_rows import committed_row, failed_row, record_row
 from ducklift.web.objects import FOR_EVER, Found, Objects, Wanted
 from ducklift.web.views.loads import LoadRow
@@ -78,11 +78,15 @@ class Timeline:
 
     def _older(self, sequences: range, lake: Store, objects: Objects, now_s: float) -> tuple[list[LoadRow], list[Problem]]:
         found = objects.read({key: Wanted(key, FOR_EVER) for key in _keys(lake, self.table, sequences)})
+        names = (key.rpartition("/")[2].removesuffix(".json").partition("-")[2] for key in found)
+        known = [*(row.load_id for row in self.listed), *names]
         rows, problems = [], []
         for key, answer in found.items():
             try:
                 if isinstance(answer, Found):
-                    rows.append(record_row(read_commit(answer.data or b"", lake.url_of(key)), self.gone, now_s))
+                    record = read_commit(answer.data or b"", lake.url_of(key))
+                    later = later_extraction(record.load_id, known)
+                    rows.append(record_row(record, {record.load_id: later, **self.gone} if later else self.gone, now_s))
                 else:
                     problems.append(_unread(answer))
             except DuckliftError as err:
