@@ -14,6 +14,8 @@ from dags_on_sandbox import dag_run
 from ducklift.orchestration.arrivals import Lookout, ObjectsLand
 from ducklift.orchestration.dag import pipeline_dag
 from ducklift.orchestration.lake_asset import newest_cursor
+from ducklift.orchestration.tasks import label_of_arrival
+from ducklift.pipeline import load_pipeline
 from ducklift.settings import load_settings
 from ducklift.warehouse import open_warehouse
 
@@ -60,6 +62,16 @@ def test_an_object_whose_name_reads_like_a_pattern_is_loaded_itself_and_nothing_
     with open_warehouse(load_settings(), read_only=True) as warehouse:
         assert sorted(key for (key,) in warehouse.rows("SELECT of FROM nature.drops")) == sorted(ODD)
     assert Lookout("drops", bucket.as_uri(), "*.csv").look(load_settings(), 0.0) == []
+
+
+def test_a_task_is_labelled_also_when_what_was_announced_to_its_run_is_kept_no_longer(dag):
+    pipeline = load_pipeline("drops", load_settings())
+
+    for kept in (None, [{"key": "a.csv", "stream": "bucket/a.csv"}]):
+        assert (
+            label_of_arrival(pipeline, SimpleNamespace(map_index=1, xcom_pull=lambda task_ids, kept=kept: kept), {})
+            == "no. 1, since taken out"
+        )
 
 
 @pytest.mark.parametrize(

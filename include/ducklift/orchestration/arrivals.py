@@ -136,12 +136,15 @@ class Lookout:
         store, is_match = open_place(settings, self.place, source.access), matcher(self.path)
         listed = [found for found in store.list(prefix_of(self.path)) if is_match(found.key) and not found.key.endswith("/")]
         there = {file_identity(self.place, found.key, found.etag, found.size_bytes): found for found in listed}
-        self.told_at_s = {name: told for name, told in self.told_at_s.items() if name in there and now_s - told < AGAIN_AFTER_S}
+        failed = {name for name, told in self.told_at_s.items() if now_s - told >= AGAIN_AFTER_S}
+        self.told_at_s = {name: told for name, told in self.told_at_s.items() if name in there and name not in failed}
         if there.keys() <= self.told_at_s.keys():
             return []
         loaded = _loaded(settings, pipeline)
         under_way = sum(name not in loaded for name in self.told_at_s)
         fresh = sorted(((name, found) for name, found in there.items() if name not in loaded and name not in self.told_at_s), key=_by_age)
+        # What failed has its next turn last: as many bad objects as may be under way would keep all others waiting for ever.
+        fresh.sort(key=lambda one: one[0] in failed)
         told = fresh[: max(MOST_UNDER_WAY - under_way, 0)]
         self.told_at_s |= {name: now_s for name, _ in told}
         return [_announcement(name, found) for name, found in told]

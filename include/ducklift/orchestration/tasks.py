@@ -92,7 +92,10 @@ def label_of(pipeline: Pipeline, task_instance: Any, params: Mapping[str, Any]) 
 
 def label_of_arrival(pipeline: Pipeline, task_instance: Any, params: Mapping[str, Any]) -> str:
     """Return what Airflow's grid shows for a task that is mapped over objects that landed: the object."""
-    told = task_instance.xcom_pull(task_ids=ARRIVALS)[task_instance.map_index]
+    announced = task_instance.xcom_pull(task_ids=ARRIVALS) or ()
+    if task_instance.map_index >= len(announced):
+        return name_at((), task_instance.map_index)
+    told = announced[task_instance.map_index]
     return str(told["stream"]) if "key" in told else label_of(pipeline, task_instance, params)
 
 
