@@ -95,6 +95,8 @@ def test_a_folder_that_cannot_be_written_leaves_nothing_behind(ducklift, home: P
         ("json", "python", "Python module or keyword"),
         ("airflow", "python", "Python module or keyword"),
         ("ducklift", "python", "Python module or keyword"),
+        ("_birds", "python", "begins with a letter"),
+        ("conftest", "python", "begins with a letter"),
     ],
 )
 def test_a_name_or_type_that_cannot_be_is_refused(ducklift, home: Path, name: str, source: str, says: str):

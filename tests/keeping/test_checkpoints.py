@@ -200,7 +200,7 @@ def test_a_merge_that_would_have_to_be_done_again_from_expired_files_is_refused_
     applied(expiring)
     before = contents(expiring)
 
-    with pytest.raises(RawExpired):
+    with pytest.raises(RawExpired, match="into a table of another name"):
         superseding(expiring, sightings(3, bird="wren"), day=1)
     assert contents(expiring) == before
 

@@ -57,7 +57,8 @@ class RawExpired(CorruptObject):
         else:
             advice = (
                 f"A rebuild starts from checkpoint {checkpoint}. What would have to be done again from before it cannot be: "
-                "put the raw file back from a copy of the lake, or read the whole stream anew with --full-refresh."
+                "put the raw file back from a copy of the lake, or read the whole stream anew with --full-refresh. "
+                "Where a full refresh itself says so, read all streams anew into a table of another name."
             )
         Terminal.__init__(self, f"{url} was expired by {why} at {expired_at}. {advice}")
 
