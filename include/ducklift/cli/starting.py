@@ -69,7 +69,9 @@ def _refuse(name: str, source: str) -> None:
         raise ConfigurationError(str(err)) from None
     if name.startswith("_") or name == "conftest":
         # Readers of a lake skip folders that begin so; pytest and Python take the others for their own.
-        raise ConfigurationError(f"{name!r} means something else as a file's or a folder's name; choose another, which begins with a letter.")
+        raise ConfigurationError(
+            f"{name!r} means something else as a file's or a folder's name; choose another, which begins with a letter."
+        )
     # Airflow puts the dags folder on Python's search path: dags/json.py would be everybody's `json`.
     if keyword.iskeyword(name) or name in sys.stdlib_module_names or _is_a_module(name):
         raise ConfigurationError(f"{name!r} is the name of a Python module or keyword, which dags/{name}.py would hide; choose another.")
