@@ -158,6 +158,7 @@ def test_tables_of_a_lake_in_a_bucket_are_queried_whatever_their_formats(ducklif
         (("--from", "2026-01-01"), "both --from and --to"),
         (("--from", "2026-01-02", "--to", "2026-01-01"), "is empty"),
         (("--from", "soon", "--to", "later"), "write a date"),
+        (("--from", "0001-01-01T00:00:00+14:00", "--to", "2026-01-01"), "write a date"),
         ((*DAY, "--full-refresh"), "--full-refresh reads everything"),
     ],
 )
@@ -173,3 +174,12 @@ def test_a_manifest_that_is_not_there_is_named(ducklift, upto):
 
     assert answer.exit_code == 2
     assert "There is no manifest at" in answer.stderr
+
+
+@pytest.mark.parametrize("into", ["nowhere", "duckdb:"])
+def test_a_rebuild_into_nowhere_names_the_option_that_said_so(ducklift, upto, into):
+    ducklift("run", "numbers")
+    answer = ducklift("rebuild", "--into", into)
+
+    assert answer.exit_code == 2
+    assert "(--into)" in answer.stderr

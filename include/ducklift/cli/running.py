@@ -78,9 +78,9 @@ def _asked(start: str | None, end: str | None, reextract: bool, full_refresh: bo
 def _moment(option: str, text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as err:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as err:
         raise ConfigurationError(f"{option} is {text!r}: write a date or a time such as 2026-01-01 or 2026-01-01T06:00:00Z.") from err
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _show_plans(pipeline: Pipeline, asked: Run, settings: Settings, as_json: bool) -> None:

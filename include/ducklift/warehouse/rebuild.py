@@ -64,7 +64,7 @@ def rebuild(lake: Store, settings: Settings, *, into: str | None = None, replaci
     commit; `HistoryBroken`, `CorruptObject` or `ManifestConflict` when the lake's history is damaged. The old file stands until the new
     one is complete.
     """
-    target = replace(settings, warehouse_url=into) if into else settings
+    target = replace(settings, warehouse_url=into, origins={**settings.origins, "warehouse_url": "--into"}) if into else settings
     histories = _histories(lake)
     if not histories:
         raise ConfigurationError(f"The lake {lake.url} knows no commit, so there is nothing to rebuild. Check DUCKLIFT_LAKE_URL.")
