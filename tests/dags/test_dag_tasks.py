@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -261,3 +262,17 @@ def test_a_connection_gives_the_tasks_their_keys(build, sandbox, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_REDDIT_DEFAULT", f"reddit://{environment['REDDIT_CLIENT_ID']}:{environment['REDDIT_CLIENT_SECRET']}@/")
 
     assert run_all(build("python"))["state"] == "loaded"
+
+
+def test_a_load_is_measured_under_its_own_table(build, monkeypatch):
+    seen = []
+
+    @contextmanager
+    def measured(*names):
+        seen.append(names)
+        yield
+
+    monkeypatch.setattr("ducklift.orchestration.tasks.measured", measured)
+    with pytest.raises(AirflowFailException):
+        call(build("python"), "duckdb_load", f"{load_settings().lake_url}/raw/shop/orders/_loads/20260101T000000Z-00000000.json")
+    assert seen == [("load", "reddit", "shop.orders")]

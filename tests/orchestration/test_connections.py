@@ -38,6 +38,15 @@ def test_a_connection_that_is_not_defined_leaves_the_environment_in_charge(monke
     assert s3_options(settings)["key"] == "from-the-environment"
 
 
+@pytest.mark.parametrize("value", ["{not json", "aws://key:secret@host:port-that-is-none/"])
+def test_a_connection_that_airflow_cannot_read_is_not_taken_for_none(monkeypatch, value):
+    monkeypatch.setenv("AIRFLOW_CONN_DUCKLIFT_LAKE", value)
+
+    with pytest.raises(ConfigurationError, match="AIRFLOW_CONN_DUCKLIFT_LAKE is set, and Airflow cannot read it") as told:
+        airflow_connection("ducklift_lake")
+    assert "secret" not in str(told.value)
+
+
 def test_the_lake_connection_carries_keys_region_endpoint_and_addressing_style(monkeypatch):
     extra = {"endpoint_url": "http://127.0.0.1:9", "region_name": "eu-west-1", "config_kwargs": {"s3": {"addressing_style": "path"}}}
     define(monkeypatch, "ducklift_lake", conn_type="aws", login="key-id", password="the-secret", extra=extra)

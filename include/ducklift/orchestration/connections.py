@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -34,7 +35,8 @@ def airflow_settings() -> Settings:
 def airflow_connection(name: str) -> Connection | None:
     """Return one of Airflow's connections, or None where it is not defined. Its host names no place: URLs come from `DUCKLIFT_*`.
 
-    Raises `ConfigurationError` when its extra is not a JSON object, or asks for what Ducklift does not do.
+    Raises `ConfigurationError` when its extra is not a JSON object, or asks for what Ducklift does not do, and when the environment holds
+    one that Airflow cannot read.
     """
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
@@ -42,6 +44,10 @@ def airflow_connection(name: str) -> Connection | None:
     try:
         found = BaseHook.get_connection(name)
     except AirflowNotFoundException:
+        variable = f"AIRFLOW_CONN_{name.upper()}"
+        if os.environ.get(variable):
+            # Airflow tells of one that it cannot read in its log alone. Without its keys, those of another account could be found.
+            raise ConfigurationError(f"{variable} is set, and Airflow cannot read it: write a connection's URI, or its JSON.") from None
         return None
     extra = _extra_of(name, found.extra)
     login, password = found.login, found.password

@@ -159,7 +159,8 @@ def load_package(pipeline: Pipeline, manifest_url: str, asset: Asset, context: C
     consumers of the asset only about tasks that succeed.
     """
     with terminal_errors_fail():
-        with measured("load", pipeline.name, asset.name):
+        # …/raw/<dataset>/<table>/_loads/<load id>.json: a pipeline may have several tables, the asset is the first one's.
+        with measured("load", pipeline.name, ".".join(manifest_url.split("/")[-4:-2])):
             summary = load(manifest_url, airflow_settings(), pipeline, facts_of(context))
         tell_load(pipeline, summary)
         tell_lineage(context, reads=loaded_folders(pipeline, summary.stream, summary.table), tables=[summary.table])
