@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -152,6 +153,8 @@ class Incremental(Spec):
     @field_validator("initial", "end", mode="before")
     @classmethod
     def _as_text(cls, value: Any) -> Any:
+        if isinstance(value, bool) or (isinstance(value, float) and not isfinite(value)):
+            raise ValueError(f"{value} is no cursor: write a date, a time, a number or a text")
         # YAML makes a date of 2026-01-01 without quotes.
         return value.isoformat() if isinstance(value, date) else value
 

@@ -45,3 +45,22 @@ def test_a_folder_without_pipelines_is_not_fit(ducklift, home):
 
     assert answer.exit_code == 2
     assert str(home / "include" / "pipelines") in answer.stderr
+
+
+def test_a_project_of_stored_values_alone_has_its_storage_file_checked(ducklift, home):
+    (home / "include" / "storage.yaml").write_text("io_managers: {lake: {type: filesystem}}\n")
+
+    answer = ducklift("validate")
+    assert (answer.exit_code, answer.stdout.partition(":")[0]) == (0, "storage.yaml")
+
+
+@pytest.mark.usefixtures("files")
+def test_an_empty_name_is_no_name_for_all(ducklift):
+    assert "There is no pipeline ''" in ducklift("validate", "").stderr
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "true"])
+def test_what_is_no_cursor_is_refused_where_a_reading_begins(ducklift, files, value):
+    (files / "odd.yaml").write_text(f"{GOOD.replace('good', 'odd')}incremental: {{cursor: created_utc, initial: {value}}}\n")
+
+    assert "is no cursor: write a date" in ducklift("validate", "odd").stderr

@@ -21,8 +21,9 @@ def validate(name: Annotated[str | None, typer.Argument(metavar="NAME", help="On
     from ducklift.pipeline_file import load_pipeline, pipeline_names
 
     settings = load_settings()
-    names = [name] if name else pipeline_names(settings)
-    if not names:
+    names = [name] if name is not None else pipeline_names(settings)
+    has_storage = (settings.pipelines.parent / "storage.yaml").is_file()
+    if not names and not has_storage:
         raise ConfigurationError(f"There is no pipeline file in {settings.pipelines} ({settings.origins['pipelines']}).")
     broken = 0
     for each in names:
@@ -36,7 +37,7 @@ def validate(name: Annotated[str | None, typer.Argument(metavar="NAME", help="On
             streams = pipeline.streams()
             plural = "stream" if len(streams) == 1 else "streams"
             typer.echo(visible(f"{each}: fit to run, {len(streams)} {plural} into {_tables(pipeline)}"))
-    if name is None and (settings.pipelines.parent / "storage.yaml").is_file():
+    if name is None and has_storage:
         try:
             with Storage(settings) as storage:
                 storage.check()
