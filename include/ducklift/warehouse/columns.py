@@ -74,7 +74,7 @@ def conversion(text: str, type_: str, declared: bool = True) -> Conversion:
         # By itself '007' is no number to lose zeros of; 1.5 is not 2; 5.0 is 5.
         integral = f"regexp_matches({text}, '[.eE]') AND TRY_CAST({text} AS DOUBLE) = CAST({cast} AS DOUBLE)"
         integral = f"({is_declared} AND regexp_full_match({text}, '[+-]?[0-9]+')) OR ({integral})"
-        return Conversion(cast, f"{cast} IS NULL OR (CAST({cast} AS VARCHAR) <> {text} AND NOT coalesce({integral}, false))")
+        return Conversion(cast, _unless_same(text, cast, f"{cast} IS NULL OR NOT coalesce({integral}, false)"))
     if type_ in ("DOUBLE", "FLOAT"):
         inexact = f"abs({cast}) >= {EXACT_IN_DOUBLE} AND NOT regexp_matches({text}, '[.eEinfN]')"
         zeros = f"NOT {is_declared} AND regexp_matches({text}, '^[+-]?0[0-9]')"
@@ -83,8 +83,8 @@ def conversion(text: str, type_: str, declared: bool = True) -> Conversion:
         scale = type_.partition(",")[2].rstrip(")") or "0"
         rounded = f"regexp_matches({text}, '^[^eE]*\\.\\d{{{scale}}}\\d*[1-9]\\d*$')"
         # Long integers that are the same as texts may still differ as doubles.
-        other = f"CAST({cast} AS VARCHAR) <> {text} AND TRY_CAST({text} AS DOUBLE) IS DISTINCT FROM CAST({cast} AS DOUBLE)"
-        return Conversion(cast, f"{cast} IS NULL OR {rounded} OR ({other})")
+        other = f"TRY_CAST({text} AS DOUBLE) IS DISTINCT FROM CAST({cast} AS DOUBLE)"
+        return Conversion(cast, _unless_same(text, cast, f"{cast} IS NULL OR {rounded} OR {other}"))
     if type_ == "TIMESTAMP WITH TIME ZONE":
         # What has a colon is a time of day: to try each as a number first would take longer than all the rest.
         is_time = f"contains(CAST({text} AS VARCHAR), ':')"
@@ -104,6 +104,11 @@ def conversion(text: str, type_: str, declared: bool = True) -> Conversion:
         value = f"coalesce({cast}, TRY_CAST({text} AS DOUBLE) <> 0)"
         return Conversion(value, f"{value} IS NULL")
     return Conversion(cast, f"{cast} IS NULL")
+
+
+def _unless_same(text: str, cast: str, misfit: str) -> str:
+    """Return the SQL of a misfit that is looked for only in texts that differ from their value's own: an OR would look into all of them."""
+    return f"CASE WHEN CAST({cast} AS VARCHAR) = {text} THEN false ELSE {misfit} END"
 
 
 def moment_of(seconds: str) -> str:
