@@ -70,11 +70,14 @@ def loads_of(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:
 
 def parts_of(pipeline: Pipeline, stream: str) -> tuple[str, ...]:
     """Return the source's streams that the stream's load brings; raises `ConfigurationError` for one that is a mere part of a load."""
-    if (parts := pipeline.loads.get(stream)) is not None:
-        return parts
-    if (whole := next((name for name, of in pipeline.loads.items() if stream in of), None)) is not None:
+    if (whole := whole_of(pipeline, stream)) is not None:
         raise ConfigurationError(f"{whole} is replaced whole, so that {stream!r} is not read by itself: name the stream {whole!r}.")
-    return (stream,)
+    return pipeline.loads.get(stream, (stream,))
+
+
+def whole_of(pipeline: Pipeline, stream: str) -> str | None:
+    """Return the load that a stream is a mere part of; None for one that is a load of its own, or that the pipeline does not know."""
+    return None if stream in pipeline.loads else next((name for name, of in pipeline.loads.items() if stream in of), None)
 
 
 def stream_under(chosen: Pipeline, configured: Pipeline, stream: str) -> str | None:

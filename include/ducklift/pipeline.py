@@ -28,7 +28,7 @@ from ducklift.lake.privacy import Privacy
 from ducklift.lake.spool import SpoolWriter
 from ducklift.lake.spool_place import PackageName, SpoolPlace, open_spool, read_package
 from ducklift.lake.store import Store
-from ducklift.load_streams import check_loads, parts_of
+from ducklift.load_streams import check_loads, parts_of, whole_of
 from ducklift.pipeline_file import Pipeline, load_pipeline, pipeline_names
 from ducklift.planning import SURVEYED, Plan, Run, load_id_for, plan_stream, surveyed
 from ducklift.settings import Settings
@@ -322,6 +322,8 @@ def _spec_for(manifest: Manifest, settings: Settings, pipeline: Pipeline | None)
         pipeline = load_pipeline(manifest.pipeline, settings)
     if pipeline.table is None and manifest.stream not in {*pipeline.loads, *(entry.name for entry in pipeline.tables)}:
         return manifest.spec  # the stream was taken out of the file since
+    if whole_of(pipeline, manifest.stream) is not None:
+        return manifest.spec  # by the file of now it would replace the whole by this part
     # Its table is the one that it landed for, whatever the file names by now.
     found = pipeline.with_options(manifest.chosen).table_spec(manifest.stream, manifest.found_key)
     return found.model_copy(update={"name": manifest.table})

@@ -15,7 +15,7 @@ from ducklift.lake.filesystem import open_lake
 from ducklift.lake.layout import manifest_key, slice_key
 from ducklift.lake.manifest import Slice, read_manifest, retry_load_id
 from ducklift.lake.spool_place import PackageName, open_spool
-from ducklift.load_streams import stream_under
+from ducklift.load_streams import stream_under, whole_of
 from ducklift.pipeline import Pipeline, extract
 from ducklift.planning import Run
 from ducklift.retrying import package_quarantined
@@ -105,8 +105,7 @@ def _in_charge(pipeline: Pipeline, chosen: Pipeline, stream: str) -> str:
 
 
 def _is_read(chosen: Pipeline, stream: str) -> bool:
-    part_of_another = any(stream in parts for name, parts in chosen.loads.items() if name != stream)
-    return stream in chosen.loads or (chosen.source.effective_stream(stream) == stream and not part_of_another)
+    return stream in chosen.loads or (chosen.source.effective_stream(stream) == stream and whole_of(chosen, stream) is None)
 
 
 def _reading(again: Again, chosen: Pipeline, asked: Slice, run: Run) -> Run:
