@@ -21,6 +21,11 @@ _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _PLAIN = "-_."  # what stands in a path unquoted, besides letters and digits
 
 
+def in_utc(moment: datetime) -> datetime:
+    """Return a moment in UTC, which is also what one without a zone is, whatever the machine's own."""
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def asset_key(key: str | Sequence[str]) -> str:
     """Return an asset's key, `name` or `folder/name`; raises `AssetMisnamed` for what could leave its folder or hide."""
     text = key if isinstance(key, str) else "/".join(key)

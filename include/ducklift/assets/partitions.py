@@ -10,7 +10,7 @@ from itertools import product
 from typing import Literal
 
 from ducklift.assets.errors import AssetMisnamed
-from ducklift.assets.keys import PartitionKey, partition_key
+from ducklift.assets.keys import PartitionKey, in_utc, partition_key
 
 Every = Literal["hour", "day", "week", "month", "year"]
 _FORMATS: dict[Every, str] = {"hour": "%Y-%m-%dT%H:00", "day": "%Y-%m-%d", "week": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}
@@ -37,7 +37,7 @@ class TimePartitions(Partitions):
 
     def keys(self, until: datetime | None = None) -> list[str]:
         """Return the keys of all slices that ended by `until`."""
-        limit = _utc(until or datetime.now(UTC))
+        limit = in_utc(until or datetime.now(UTC))
         return [f"{begin:{_FORMATS[self.every]}}" for begin in self._begins(limit)]
 
     def between(self, first: PartitionKey, last: PartitionKey) -> list[str]:
@@ -47,10 +47,10 @@ class TimePartitions(Partitions):
 
     def checked(self, key: PartitionKey) -> str:
         """Return the key of a slice, from its key, its date or its time."""
-        text = f"{_utc(key):{_FORMATS[self.every]}}" if isinstance(key, datetime) else partition_key(key) or ""
+        text = f"{in_utc(key):{_FORMATS[self.every]}}" if isinstance(key, datetime) else partition_key(key) or ""
         begin = self._begin(text)
-        if f"{_floor(begin, self.every):{_FORMATS[self.every]}}" != text or begin < _floor(_utc(self.start), self.every):
-            example = f"{_floor(_utc(self.start), self.every):{_FORMATS[self.every]}}"
+        if f"{_floor(begin, self.every):{_FORMATS[self.every]}}" != text or begin < _floor(in_utc(self.start), self.every):
+            example = f"{_floor(in_utc(self.start), self.every):{_FORMATS[self.every]}}"
             raise AssetMisnamed(f"{text!r} is no partition by {self.every}, beginning with {example!r}.")
         return text
 
@@ -58,11 +58,11 @@ class TimePartitions(Partitions):
         try:
             return datetime.strptime(text, _FORMATS[self.every]).replace(tzinfo=UTC)
         except ValueError:
-            example = f"{_floor(_utc(self.start), self.every):{_FORMATS[self.every]}}"
+            example = f"{_floor(in_utc(self.start), self.every):{_FORMATS[self.every]}}"
             raise AssetMisnamed(f"{text!r} is no partition by {self.every}: write for example {example!r}.") from None
 
     def _begins(self, limit: datetime) -> Iterator[datetime]:
-        begin = _floor(_utc(self.start), self.every)
+        begin = _floor(in_utc(self.start), self.every)
         while (following := _after(begin, self.every)) <= limit:
             yield begin
             begin = following
@@ -76,7 +76,7 @@ def daily(start: date | datetime | str) -> TimePartitions:
 def time_partitions(every: Every, start: date | datetime | str) -> TimePartitions:
     """Return one partition for each hour, day, week, month or year, from a date on."""
     moment = datetime.fromisoformat(start if isinstance(start, str) else start.isoformat())
-    return TimePartitions(every, _utc(moment))
+    return TimePartitions(every, in_utc(moment))
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,6 @@ class MultiPartitions(Partitions):
         if not isinstance(given, Mapping) or set(given) != set(self.dimensions):
             raise AssetMisnamed(f"{key!r} is no partition of the dimensions {', '.join(sorted(self.dimensions))}; name one of each.")
         return partition_key({name: self.dimensions[name].checked(each) for name, each in given.items()}) or ""
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _floor(moment: datetime, every: Every) -> datetime:

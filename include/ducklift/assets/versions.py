@@ -15,7 +15,7 @@ import orjson
 from pydantic import Field, ValidationError
 
 from ducklift.assets.errors import ValueMissing, ValueSwept, ValueUnreadable
-from ducklift.assets.keys import ASSETS, derived_key, is_version_id, partition_prefix, version_id, version_prefix
+from ducklift.assets.keys import ASSETS, derived_key, in_utc, is_version_id, partition_prefix, version_id, version_prefix
 from ducklift.assets.lineage import Origin
 from ducklift.errors import LakeRefused
 from ducklift.failpoints import reach
@@ -284,7 +284,7 @@ class VersionStore:
                 return move
 
     def _last_move(self, key: str, partition: str | None, as_of: datetime | None) -> Move | None:
-        limit = f"{_in_utc(as_of):%Y%m%dT%H%M%S%f}Z~" if as_of else "~"
+        limit = f"{in_utc(as_of):%Y%m%dT%H%M%S%f}Z~" if as_of else "~"
         names = [name for name in self._move_names(key, partition) if name.rpartition("/")[2] < limit]
         return _read(Move, read_if_there(self.store, names[-1]) or b"", self.store.url_of(names[-1])) if names else None
 
@@ -324,8 +324,3 @@ def _read(kind: type[Record], data: bytes, where: str) -> Record:
         return kind.model_validate_json(data)
     except ValidationError as err:
         raise ValueUnreadable(where, "it is damaged, or was written by a newer Ducklift") from err
-
-
-def _in_utc(moment: datetime) -> datetime:
-    """Return a moment in UTC, which is also what one without a zone is, whatever the machine's own."""
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
