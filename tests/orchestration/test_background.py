@@ -24,6 +24,27 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
 print(child.pid, flush=True)
 time.sleep(600)
 """
+# A child that forgets the project as soon as its parent has ended, as processes do that set their title.
+FORGETFUL = """
+import subprocess, sys, time
+child = '''
+import os, sys, time
+parent = os.getppid()
+print(os.getpid(), flush=True)
+while os.getppid() == parent:
+    time.sleep(0.2)
+os.execve(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)"], {})
+'''
+subprocess.Popen([sys.executable, "-c", child], start_new_session=True)
+time.sleep(600)
+"""
+# The same before its program has begun: nothing tells of the project but its parent.
+UNBEGUN = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env={}, start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
 
 
 @pytest.fixture
@@ -61,6 +82,22 @@ def test_a_child_in_another_process_group_is_ended_too(background):
 
 def test_a_child_in_another_session_is_known_by_the_tag_in_its_environment(background):
     child = int(start(background, ESCAPED))
+
+    background.end_all(1)
+
+    assert is_gone(child)
+
+
+def test_a_child_that_forgets_its_environment_while_all_is_ended_is_ended_too(background):
+    child = int(start(background, FORGETFUL))
+
+    background.end_all(1)
+
+    assert is_gone(child)
+
+
+def test_a_child_in_another_session_without_an_environment_is_known_by_its_parent(background):
+    child = int(start(background, UNBEGUN))
 
     background.end_all(1)
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,36 +94,42 @@ class Background:
 
     def running(self) -> list[psutil.Process]:
         """Return every process of this project that runs, children of children included."""
-        return list(self._find())
+        return list(dict.fromkeys(self._find()))
 
     def end_all(self, patience_s: float) -> int:
         """End everything, with SIGTERM to what was started first; return how many processes there were.
 
         What still runs after `patience_s` seconds is killed. Raises `ProcessesLeft` when even that leaves something.
         """
-        ours = self.running()
+        ours = set(self.running())
+        found = len(ours)
         leaders = [name for name in self._known["processes"] if self.is_running(name)]
         for name in leaders:
             with suppress(ProcessLookupError):
                 os.killpg(self._known["processes"][name][0], signal.SIGTERM)
         if not leaders:
             _signal(ours, signal.SIGTERM)
-        if not self._gone_within(patience_s):
-            _signal(self.running(), signal.SIGKILL)
-            if not self._gone_within(patience_s):
-                raise ProcessesLeft([process.pid for process in self.running()])
+        if left := self._left_after(patience_s, ours):
+            _signal(left, signal.SIGKILL)
+            if left := self._left_after(patience_s, ours):
+                raise ProcessesLeft([process.pid for process in left])
         self._record.unlink(missing_ok=True)
-        return len(ours)
+        return found
 
     def _find(self) -> Iterator[psutil.Process]:
         import psutil
 
-        sessions = {pid for pid, created in self._known["processes"].values() if not _is_reused(pid, created)}
-        for process in psutil.process_iter():
+        started = {pid for pid, created in self._known["processes"].values() if not _is_reused(pid, created)}
+        for pid in psutil.pids():
             # A process that ends while it is being looked at is none of ours any more.
             with suppress(psutil.NoSuchProcess, ProcessLookupError):
-                if process.status() != psutil.STATUS_ZOMBIE and (os.getsid(process.pid) in sessions or self._bears_tag(process)):
+                process = psutil.Process(pid)
+                if process.status() != psutil.STATUS_ZOMBIE and (os.getsid(pid) in started or self._bears_tag(process)):
                     yield process
+        # Between fork and exec's end a child in a session of its own shows no environment yet.
+        for pid in started:
+            with suppress(psutil.NoSuchProcess):
+                yield from filter(_runs, psutil.Process(pid).children(recursive=True))
 
     def _bears_tag(self, process: psutil.Process) -> bool:
         import psutil
@@ -133,13 +139,27 @@ class Background:
         except (psutil.AccessDenied, PermissionError, OSError):
             return False  # another user's
 
-    def _gone_within(self, limit_s: float) -> bool:
+    def _left_after(self, limit_s: float, ours: set[psutil.Process]) -> list[psutil.Process]:
+        """Return what still runs after at most `limit_s` seconds, adding to `ours` what comes to light meanwhile.
+
+        Nothing that was recognised once is forgotten: a process that ends has no environment any more before it is gone.
+        """
         deadline = time.monotonic() + limit_s
-        while self.running():
-            if time.monotonic() > deadline:
-                return False
+        while True:
+            ours.update(self._find())
+            left = [process for process in ours if _runs(process)]
+            if not left or time.monotonic() > deadline:
+                return left
             time.sleep(LOOK_EVERY_S)
-        return True
+
+
+def _runs(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _is_reused(pid: int, created: float) -> bool:
@@ -152,7 +172,7 @@ def _is_reused(pid: int, created: float) -> bool:
         return False
 
 
-def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
     import psutil
 
     for process in processes:
