@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,6 +63,16 @@ def test_an_object_whose_name_reads_like_a_pattern_is_loaded_itself_and_nothing_
     with open_warehouse(load_settings(), read_only=True) as warehouse:
         assert sorted(key for (key,) in warehouse.rows("SELECT of FROM nature.drops")) == sorted(ODD)
     assert Lookout("drops", bucket.as_uri(), "*.csv").look(load_settings(), 0.0) == []
+
+
+@pytest.mark.parametrize("key", ["plain.csv", "a[1].csv", "b{x,y}.csv"])
+def test_an_announced_object_that_is_deleted_before_it_was_read_fails_its_task(dag, bucket, key):
+    (bucket / key).write_text("of\nx\n", "utf-8")
+    (told,) = announced(dag, Lookout("drops", bucket.as_uri(), "*.csv").look(load_settings(), 0.0))
+    (bucket / key).unlink()
+
+    with pytest.raises(AirflowFailException, match=re.escape(f"there is no object {key!r}")):
+        run_all(dag, told)
 
 
 def test_a_task_is_labelled_also_when_what_was_announced_to_its_run_is_kept_no_longer(dag):

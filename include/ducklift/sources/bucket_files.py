@@ -19,7 +19,7 @@ from ducklift.settings import Settings
 from ducklift.source_files import Access, FileFormat, Origin, ReadOptions, SourceFile, file_identity, format_of_name
 from ducklift.sources.archives import is_archive, members_of
 from ducklift.sources.base import Cursor, ReadReport, SliceRequest, Source
-from ducklift.sources.file_paths import check_path, hive_values, is_hostile, is_pattern, matcher, prefix_of
+from ducklift.sources.file_paths import check_path, hive_values, is_hostile, matcher, only_key_of, prefix_of
 from ducklift.specs import PlainName
 
 FormatChoice = Literal["auto", FileFormat]
@@ -149,10 +149,10 @@ class BucketFilesSource(Source):
                 )
 
     def _listed(self, store: Store) -> list[StoredObject]:
-        if not is_pattern(self.path):
-            found = store.stat(self.path)
+        if (key := only_key_of(self.path)) is not None:
+            found = store.stat(key)
             if found is None:
-                raise StreamRefused(self.streams()[0], f"there is no object {self.path!r} in {self.place}", "Check bucket and path.")
+                raise StreamRefused(self.streams()[0], f"there is no object {key!r} in {self.place}", "Check bucket and path.")
             return [found]
         is_match = matcher(self.path)
         matched = [found for found in store.list(prefix_of(self.path)) if is_match(found.key) and not found.key.endswith("/")]

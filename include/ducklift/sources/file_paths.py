@@ -7,6 +7,7 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 _WILD = re.compile(r"[*?\[{]")
+_ONE_CHARACTER = re.compile(r"\[([*?\[{])\]")
 _HIVE = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,62})=(.*)", re.DOTALL)
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _LONGEST = 1024
@@ -38,6 +39,12 @@ def is_pattern(path: str) -> bool:
 def pattern_of(key: str) -> str:
     """Return the pattern that matches this key alone, also where it has `*`, `?`, `[` or `{` in its name."""
     return _WILD.sub(r"[\g<0>]", key)
+
+
+def only_key_of(path: str) -> str | None:
+    """Return the one key that a path can match, as `pattern_of` writes it or plain; None for a pattern of several."""
+    key = _ONE_CHARACTER.sub(r"\g<1>", path)
+    return key if pattern_of(key) == path else None
 
 
 def prefix_of(pattern: str) -> str:
