@@ -112,7 +112,8 @@ class Model:
         return list(found.values())
 
     def append(self, staged: list[Row]) -> RowCounts:
-        kept = self.newest(staged)
+        versions = {(self.key_of(row), row.cursor): row for row in staged}
+        kept = list(versions.values()) if self.key else staged
         new = [row for row in kept if not (self._may_be_known(row) and any(self._same(row, known) for known in self.rows))]
         self.rows = self.rows + new
         return RowCounts(rows_inserted=len(new), rows_unchanged=len(kept) - len(new), rows_deduplicated=len(staged) - len(kept))

@@ -301,6 +301,15 @@ def test_a_later_version_of_a_key_that_comes_late_or_again_is_a_row_of_its_own_i
     assert sorted(trial.rows("id, u")) == [(1, 1), (1, 5), (1, 7), (2, 9)]
 
 
+def test_versions_of_a_key_that_come_together_are_rows_of_their_own_in_an_append_as_well(ground: Ground) -> None:
+    trial = ground.table(disposition="append", primary_key=["id"], incremental={"cursor": "u"})
+
+    brought = trial.load([{"id": 1, "u": 1}, {"id": 1, "u": 5}, {"id": 1, "u": 5}, {"id": 2}, {"id": 2}], 0)
+
+    assert (brought.rows_inserted, brought.rows_deduplicated) == (3, 2)
+    assert sorted(trial.rows("id, coalesce(u, 0)")) == [(1, 1), (1, 5), (2, 0)]
+
+
 def test_records_without_any_field_are_appended_as_well(ground: Ground) -> None:
     trial = ground.table(disposition="append", incremental={"cursor": "u"})
 

@@ -23,7 +23,7 @@ def apply(warehouse: Warehouse, landing: Landing, staged_rows: int) -> RowCounts
 
 def _append(warehouse: Warehouse, landing: Landing) -> RowCounts:
     """Add the rows. With a key, a row read twice by one load is added once; rows that an overlap read again are not added again."""
-    deduplicated = remove_duplicates(warehouse, landing) if landing.keys else 0
+    deduplicated = remove_duplicates(warehouse, landing, keep_versions=True) if landing.keys else 0
     known = _remove_known(warehouse, landing)
     return RowCounts(rows_inserted=insert_staged(warehouse, landing), rows_unchanged=known, rows_deduplicated=deduplicated)
 

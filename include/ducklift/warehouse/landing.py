@@ -154,9 +154,10 @@ def insert_staged(warehouse: Warehouse, landing: Landing) -> int:
     return changed(warehouse, f"INSERT INTO {landing.target} BY NAME SELECT {columns} FROM {STAGED}")
 
 
-def remove_duplicates(warehouse: Warehouse, landing: Landing, keep_first: bool = False) -> int:
-    """Keep one staged row per key, the greatest (cursor, position) or the first; return how many were removed."""
-    keys = ", ".join(landing.keys)
+def remove_duplicates(warehouse: Warehouse, landing: Landing, keep_first: bool = False, keep_versions: bool = False) -> int:
+    """Keep one staged row per key, the greatest (cursor, position) or the first, or one per key and cursor; return how many went."""
+    versions = [landing.cursor] if keep_versions and cursor_column(landing.plan) else []
+    keys = ", ".join([*landing.keys, *versions])
     # Most loads have none, and counting is a third of the cost of ranking.
     if warehouse.value(f"SELECT count(*) = count(DISTINCT ({keys})) FROM {STAGED}"):
         return 0
