@@ -171,6 +171,17 @@ def test_records_of_a_table_that_was_replaced_since_are_not_brought_back(install
     assert installation.rows() == [("s0007", "wren", 7)]
 
 
+def test_records_of_a_table_that_was_emptied_since_are_not_brought_back(installation):
+    installation.land(BAD, **REPLACED, allow_empty=True)
+    installation.land([], day=1, **REPLACED, allow_empty=True)
+    mend(installation, **REPLACED, allow_empty=True)
+
+    [summary] = retried(installation)
+
+    assert (summary.state, "has replaced the table since" in (summary.error or "")) == ("failed", True)
+    assert installation.rows() == []
+
+
 def test_a_retry_is_not_asked_what_is_asked_of_whole_loads_but_its_rows_are_checked(installation):
     installation.land(BAD)
     asked = [{"min_rows": 100}, {"freshness": {"seen_at": "1h"}}]

@@ -71,8 +71,8 @@ def release(warehouse: Warehouse, manifest: Manifest) -> None:
     replaced_by = warehouse.value(
         """
         SELECT max(later.load_id) FROM _ducklift.loads AS later JOIN _ducklift.loads AS own USING (dataset, "table")
-        WHERE dataset = ? AND "table" = ? AND own.load_id = ? AND later.sequence > own.sequence AND later.rows_extracted > 0
-          AND (later.spec ->> '$.disposition') = 'replace'
+        WHERE dataset = ? AND "table" = ? AND own.load_id = ? AND later.sequence > own.sequence AND later.kind = 'load'
+          AND (later.rows_extracted > 0 OR (later.spec ->> '$.allow_empty') = 'true') AND (later.spec ->> '$.disposition') = 'replace'
         """,
         [*place, load_id],
     )
