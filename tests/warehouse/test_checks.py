@@ -96,6 +96,26 @@ def test_values_that_the_table_has_already_are_not_unique_where_rows_are_added(i
     assert failure.startswith("unique count: 1 of 1 rows are in the table already")
 
 
+@pytest.mark.parametrize(
+    ("check", "told"),
+    [
+        ({"accepted_values": {"ring": [1, 2]}}, "2 of 3 rows have another value, such as 'x4', the first is record 2"),
+        ({"unique": "ring"}, "unique ring: 2 of 3 rows share their values"),
+        ({"relationship": {"ring": "nature.rings.id"}}, "2 of 3 rows point to nothing in nature.rings.id"),
+    ],
+    ids=["accepted_values", "unique", "relationship"],
+)
+def test_values_of_another_kind_that_went_to_a_variant_are_checked_as_well(installation, check, told):
+    untyped = {"columns": [], "record_column": None, "incremental": None}
+    installation.land([{"id": 1}, {"id": 2}], table="nature.rings", **untyped)
+    installation.land([{"id": "a", "ring": 1}], day=1, **untyped)
+
+    batch = [{"id": "b", "ring": 2}, {"id": "c", "ring": "x4"}, {"id": "d", "ring": "x4"}]
+    [failure] = failures(check, installation, batch, day=2, **untyped)
+
+    assert told in failure
+
+
 def test_rows_that_an_overlap_read_again_are_no_duplicates(installation):
     installation.land(sightings(1, 2), **APPENDED)
 

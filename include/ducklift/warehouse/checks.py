@@ -82,18 +82,29 @@ class _Run:
         if count:
             yield f"{label}: {count} of {self.rows} rows {what}, the first is record {first} of the load"
 
+    def _stray(self, column: str, side: str = "") -> str | None:
+        """Return the SQL of the text of a value that went to the column's variant; None when the column has none."""
+        variant = next((each for each in self.landing.plan.columns if each.variant_of == column), None)
+        name = f"{side}{quote_identifier(variant.name)}" if variant else ""
+        return (f"({name} ->> '$')" if variant.type == "JSON" else name) if variant else None
+
+    def _value(self, column: str, side: str = "") -> str:
+        """Return the SQL of a field's value: of the column, or the text that stands in its variant."""
+        name, stray = f"{side}{quote_identifier(column)}", self._stray(column, side)
+        return f"coalesce(CAST({name} AS VARCHAR), {stray})" if stray else name
+
     def _unique(self, names: tuple[str, ...]) -> Iterator[str]:
-        columns = [self._quoted("unique", name) for name in names]
-        listed, label = ", ".join(columns), f"unique {', '.join(names)}"
-        present = " AND ".join(f"{column} IS NOT NULL" for column in columns)
+        columns = [self._column("unique", name) for name in names]
+        listed, label = ", ".join(f"{self._value(name)} AS v{place}" for place, name in enumerate(columns)), f"unique {', '.join(names)}"
+        present = " AND ".join(f"{self._value(name)} IS NOT NULL" for name in columns)
         # Several versions of one key are no duplicates: one of them stays.
         counted = f"DISTINCT ({', '.join(self.landing.keys)})" if self.landing.keys else "*"
-        twice = f"SELECT {listed} FROM {STAGED} WHERE {present} GROUP BY {listed} HAVING count({counted}) > 1"
-        same = " AND ".join(f"s.{column} = d.{column}" for column in columns)
+        twice = f"SELECT {listed} FROM {STAGED} WHERE {present} GROUP BY ALL HAVING count({counted}) > 1"
+        same = " AND ".join(f"{self._value(name, 's.')} = d.v{place}" for place, name in enumerate(columns))
         within = f"SELECT s._position FROM {STAGED} AS s JOIN ({twice}) AS d ON {same}"
         yield from self._told(label, within, "share their values with others of the load")
         if self.landing.spec.disposition in _ADDS_ROWS and not self.landing.plan.is_new:
-            same = " AND ".join(f"t.{column} = s.{column}" for column in columns)
+            same = " AND ".join(f"{self._value(name, 't.')} = {self._value(name, 's.')}" for name in columns)
             left_out = already_there(self.landing)
             new = f"s._position NOT IN ({left_out})" if left_out else "true"
             known = f"EXISTS (SELECT 1 FROM {self.landing.target} AS t WHERE {same})"
@@ -105,12 +116,16 @@ class _Run:
         value = f"({quote_identifier(name)} ->> '$')" if type_ == "JSON" else quote_identifier(name)
         wanted = "VARCHAR" if type_ == "JSON" else type_
         accepted = ", ".join(f"TRY_CAST({quote_literal(text)} AS {wanted})" for text in values)
-        refused = f"FROM {STAGED} WHERE {value} IS NOT NULL AND NOT list_contains([{accepted}], {value})"
+        refused, shown_value = f"{value} IS NOT NULL AND NOT list_contains([{accepted}], {value})", f"CAST({value} AS VARCHAR)"
+        if stray := self._stray(name):
+            texts = ", ".join(map(quote_literal, values))
+            refused = f"{refused} OR {stray} IS NOT NULL AND NOT list_contains([{texts}], {stray})"
+            shown_value = f"coalesce({shown_value}, {stray})"
         what = "have another value"
         if not self.landing.spec.is_private:
-            shown = self.warehouse.rows(f"SELECT DISTINCT left(CAST({value} AS VARCHAR), 80) {refused} ORDER BY 1 LIMIT {_SHOWN}")
+            shown = self.warehouse.rows(f"SELECT DISTINCT left({shown_value}, 80) FROM {STAGED} WHERE {refused} ORDER BY 1 LIMIT {_SHOWN}")
             what += f", such as {', '.join(repr(text) for (text,) in shown)}"
-        yield from self._told(f"accepted_values {column}", f"SELECT _position {refused}", what)
+        yield from self._told(f"accepted_values {column}", f"SELECT _position FROM {STAGED} WHERE {refused}", what)
 
     def _relationship(self, column: str, reference: str) -> Iterator[str]:
         name = self._column("relationship", column)
@@ -123,7 +138,7 @@ class _Run:
         sources = [f"SELECT CAST({quote_identifier(key)} AS VARCHAR) AS key FROM {quote_table(place)}"] if key in types else []
         if own:
             sources.append(f"SELECT CAST({quote_identifier(key)} AS VARCHAR) AS key FROM {STAGED}")
-        text = f"CAST(s.{quote_identifier(name)} AS VARCHAR)"
+        text = f"CAST({self._value(name, 's.')} AS VARCHAR)"
         orphans = f"SELECT s._position FROM {STAGED} AS s ANTI JOIN ({' UNION ALL '.join(sources)}) AS r ON r.key = {text}"
         yield from self._told(f"relationship {column}", f"{orphans} WHERE {text} IS NOT NULL", f"point to nothing in {reference}")
 
