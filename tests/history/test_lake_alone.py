@@ -127,6 +127,29 @@ def test_a_merge_in_the_lake_shows_the_newest_version_of_each_key(installation: 
     assert shown(installation, "id, bird") == [("s0001", "crow"), ("s0002", "wren")]
 
 
+@pytest.mark.parametrize("format", ["jsonl.gz", "csv", "parquet"])
+def test_a_merge_in_the_lake_shows_the_last_record_of_a_key_that_a_load_brings_twice(installation: Installation, format: str) -> None:
+    merged = {**LAKE, "disposition": "merge", "primary_key": ["id"], "incremental": None, "format": format}
+    go(installation, [{"id": 1, "bird": "wren"}, {"id": 2, "bird": "owl"}, {"id": 1, "bird": "crow"}], **merged)
+
+    assert shown(installation, "id, bird") == [(1, "crow"), (2, "owl")]
+
+
+def test_a_merge_in_the_lake_shows_every_record_that_has_no_key(installation: Installation) -> None:
+    merged = {**LAKE, "disposition": "merge", "primary_key": ["id"], "incremental": None}
+    go(installation, [{"id": 1, "bird": "wren"}, {"bird": "owl"}, {"id": None, "bird": "crow"}], **merged)
+
+    assert shown(installation, "id, bird") == [(1, "wren"), (None, "crow"), (None, "owl")]
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
+def test_a_folder_of_the_layout_hides_no_field_of_the_same_name(installation: Installation, format: str) -> None:
+    layout = "raw/{dataset}/{table}/year={YYYY}/{load_id}.{file_id}"
+    go(installation, [{"id": 1, "year": 1999}], **{**LAKE, "incremental": None}, format=format, layout=layout)
+
+    assert shown(installation, "id, year") == [(1, 1999)]
+
+
 def test_a_merge_by_a_key_made_of_others_works_in_the_lake_too(installation: Installation) -> None:
     made = {"synthetic_key": {"name": "key", "columns": ["id", "count"]}, "columns": [{"name": "animal", "from": "bird"}]}
     merged = {**LAKE, **made, "disposition": "merge", "primary_key": ["key"]}

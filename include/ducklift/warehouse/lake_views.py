@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _FILE = "_ducklift_file"
+_PLACE = "_ducklift_place"
 
 
 def create_view(connection: DuckDBPyConnection, lake: Store, table: TableName) -> None:
     """Make a view `dataset.table` of the table's live files in a DuckDB connection, as the lake knows them now.
 
     Its columns are the fields as they stand in the files, typed by DuckDB over all of them, and `_load_id`, `_extracted_at` and
-    `_source_file`. With disposition `merge` it shows the newest version of each key. Later loads need the view made again.
+    `_source_file`. With disposition `merge` it shows the newest version of each key, and every record without one. Later loads need the
+    view made again.
 
     The files of a store that is no folder are read by Python: give such a connection one thread (`SET threads = 1`), since some of its
     methods (`relation.project`) hold on to Python while threads of DuckDB's own wait for it.
@@ -41,23 +43,29 @@ def dataset_sql(lake: Store, table: TableName) -> str:
     groups: dict[tuple[str, bool], list[LiveFile]] = {}
     for live in files:
         groups.setdefault((live.kind, live.file.origin is None), []).append(live)
-    read = " UNION ALL BY NAME ".join(f"(FROM {_reader(lake, kind, own, chosen)})" for (kind, own), chosen in groups.items())
+    spec = files[-1].manifest.spec
+    merged = spec.disposition == "merge" and bool(spec.primary_key)
+    # Only where it is asked for: to number the rows, DuckDB reads with one thread.
+    place = f"row_number() OVER () AS {_PLACE}" if merged else f"NULL AS {_PLACE}"
+    reads = (f"(SELECT *, {place} FROM {_reader(lake, kind, own, chosen)})" for (kind, own), chosen in groups.items())
+    read = " UNION ALL BY NAME ".join(reads)
     lineage = ", ".join(
         f"({quote_literal(_path(lake, live))}, {quote_literal(live.manifest.load_id)}, "
         f"CAST({quote_literal(live.manifest.extracted_at.isoformat())} AS TIMESTAMPTZ), {quote_literal(live.file.source)})"
         for live in files
     )
     joined = (
-        f"SELECT rows.* EXCLUDE ({_FILE}), _load_id, _extracted_at, _source_file FROM ({read}) AS rows "
+        f"SELECT rows.* EXCLUDE ({_FILE}, {_PLACE}), _load_id, _extracted_at, _source_file FROM ({read}) AS rows "
         f"JOIN (VALUES {lineage}) AS loads({_FILE}, _load_id, _extracted_at, _source_file) USING ({_FILE})"
     )
-    return _newest(joined, files[-1].manifest.spec)
+    return _newest(joined, spec) if merged else joined
 
 
 def _reader(lake: Store, kind: str, own: bool, files: Sequence[LiveFile]) -> str:
     """Return the SQL that reads files of one kind; those that Ducklift wrote as they were written, a source's as DuckDB finds them."""
     paths = f"[{', '.join(quote_literal(_path(lake, live)) for live in files)}]"
-    options = f"union_by_name = true, filename = '{_FILE}'"
+    # A folder named as a field is would hide what the records hold.
+    options = f"union_by_name = true, hive_partitioning = false, filename = '{_FILE}'"
     longest = max(live.file.longest_record_bytes for live in files) + 1024
     if kind == "parquet":
         return _without_padding(f"read_parquet({paths}, {options})")
@@ -74,12 +82,12 @@ def _without_padding(read: str) -> str:
 
 
 def _newest(sql: str, spec: TableSpec) -> str:
-    if spec.disposition != "merge" or not spec.primary_key:
-        return sql
     fields = {column.name: column.field for column in spec.columns}
-    keys = ", ".join(_key(name, fields, spec) for name in spec.primary_key)
+    keys = [_key(name, fields, spec) for name in spec.primary_key]
     cursor = f"{quote_identifier(spec.incremental.cursor)} DESC NULLS LAST, " if spec.incremental else ""
-    return f"{sql} QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {cursor}_extracted_at DESC, _load_id DESC) = 1"
+    order = f"{cursor}_extracted_at DESC, _load_id DESC, {_PLACE} DESC"
+    keyless = " OR ".join(f"{key} IS NULL" for key in keys)
+    return f"{sql} QUALIFY row_number() OVER (PARTITION BY {', '.join(keys)} ORDER BY {order}) = 1 OR {keyless}"
 
 
 def _key(name: str, fields: Mapping[str, str], spec: TableSpec) -> str:
