@@ -22,7 +22,7 @@ from ducklift.lake.attempts import Trying, note_mended, noting_failures
 from ducklift.lake.commits import fix_slice
 from ducklift.lake.filesystem import ensure_lake, open_lake
 from ducklift.lake.layout import manifest_key, slice_key
-from ducklift.lake.manifest import Manifest, Slice, read_manifest, sha256_of
+from ducklift.lake.manifest import Manifest, Slice, read_landed, read_manifest, sha256_of
 from ducklift.lake.order import commit_package
 from ducklift.lake.privacy import Privacy
 from ducklift.lake.spool import SpoolWriter
@@ -262,7 +262,7 @@ def _send(lake: Store, path: str, name: PackageName, settings: Settings) -> tupl
                 raise
     spool.remove(path)
     reach("upload.spool_removed")
-    manifest = read_manifest(data, lake.url_of(key))
+    manifest = read_landed(data, lake, key)
     return lake.url_of(key), _commit(lake, manifest, data, lake.url_of(key)) if manifest.target == "lake" else None
 
 
@@ -301,10 +301,11 @@ def load(manifest_url: str, settings: Settings, pipeline: Pipeline | None = None
     from ducklift.warehouse.loading import load_package
 
     lake = open_lake(settings)
-    data = lake.read(lake.key_of(manifest_url))
+    key = lake.key_of(manifest_url)
+    data = lake.read(key)
     if data is None:
         raise ManifestMissing(manifest_url)
-    manifest = read_manifest(data, manifest_url)
+    manifest = read_landed(data, lake, key)
     trying = Trying("load", manifest.table, manifest.load_id, manifest.pipeline, manifest.stream, facts or {})
     trying.is_of(manifest.spec)
     with noting_failures(lake, trying):

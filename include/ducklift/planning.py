@@ -141,15 +141,17 @@ def _revision(lake: Store, spec: TableSpec, first: str, run: Run) -> tuple[str, 
     """
     earlier: list[str] = []
     load_id = first
-    while (landed := lake.read(manifest_key(spec.name, load_id))) is not None and not _is_of(run, landed):
+    while (landed := lake.read(key := manifest_key(spec.name, load_id))) is not None and not _is_of(run, landed, lake.url_of(key)):
         earlier.append(load_id)
         load_id = f"{first}-r{len(earlier) + 1}"
     return load_id, tuple(landed for each in earlier for landed in _with_retries(lake, spec, each))
 
 
-def _is_of(run: Run, manifest: bytes) -> bool:
-    made_by = read_manifest(manifest, "a manifest").airflow
-    return "run_id" in run.facts and all(made_by.get(name) == run.facts[name] for name in ("dag_id", "run_id"))
+def _is_of(run: Run, manifest: bytes, url: str) -> bool:
+    if "run_id" not in run.facts:
+        return False  # without a look into the manifest: it may be a damaged one, whose place is to be taken
+    made_by = read_manifest(manifest, url).airflow
+    return all(made_by.get(name) == run.facts[name] for name in ("dag_id", "run_id"))
 
 
 def _with_retries(lake: Store, spec: TableSpec, load_id: str) -> Iterator[str]:

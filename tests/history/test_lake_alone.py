@@ -60,6 +60,13 @@ def test_a_run_says_what_it_brought_and_a_second_one_that_it_was_there(installat
     assert len(installation.keys(commit_prefix(TABLE))) == 1
 
 
+def test_a_load_of_the_lake_that_runs_again_after_others_tells_the_rows_of_now(installation: Installation) -> None:
+    go(installation, sightings(1, 2), **LAKE)
+    go(installation, sightings(3), day=1, **LAKE)
+
+    assert go(installation, sightings(1, 2), **LAKE).total_rows == 3
+
+
 def test_the_next_extraction_starts_at_the_watermark_in_the_lake(installation: Installation) -> None:
     go(installation, sightings(1, 2), **LAKE)
     go(installation, sightings(3), day=1, **LAKE)

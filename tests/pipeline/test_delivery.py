@@ -32,6 +32,13 @@ def test_running_a_loaded_slice_again_changes_nothing_and_says_so(installation: 
     assert installation.state() == before
 
 
+def test_a_slice_that_runs_again_after_others_tells_the_rows_of_now(installation: Installation) -> None:
+    installation.land(sightings(1, 2))
+    installation.land(sightings(3), day=1)
+
+    assert installation.land(sightings(1, 2)).total_rows == 3
+
+
 def test_an_append_of_a_slice_that_runs_twice_has_each_row_once(installation: Installation) -> None:
     installation.land(sightings(1, 2), **APPENDED)
     installation.land(sightings(1, 2), **APPENDED)

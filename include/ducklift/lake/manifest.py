@@ -12,7 +12,7 @@ import orjson
 from pydantic import Field, ValidationError, model_validator
 
 from ducklift.errors import ManifestUnreadable
-from ducklift.lake.layout import DEFAULT_LAYOUT
+from ducklift.lake.layout import DEFAULT_LAYOUT, manifest_key
 from ducklift.source_files import FileFormat, Origin, ReadOptions
 from ducklift.specs import Spec, TableName, TableSpec
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _READERS = 8
 MANIFEST_VERSION = 2  # 1: without finished_at
 RETRIES_QUARANTINE_OF = "retries_quarantine_of"
+_DAMAGED = "It was damaged outside Ducklift: restore it, or extract the slice again with --reextract."
 _LOAD_ID = re.compile(r"[A-Za-z0-9-]{1,80}")
 
 Cursor = int | float | str
@@ -158,15 +159,26 @@ def read_manifest(data: bytes, url: str) -> Manifest:
     try:
         values = orjson.loads(data)
     except orjson.JSONDecodeError as err:
-        raise ManifestUnreadable(url, f"it is not JSON ({err}). It was damaged outside Ducklift; restore it or extract again.") from err
+        raise ManifestUnreadable(url, f"it is not JSON ({err}). {_DAMAGED}") from err
     version = values.get("manifest_version") if isinstance(values, dict) else None
-    if not isinstance(version, int) or version > MANIFEST_VERSION:
+    if not isinstance(version, int):
+        raise ManifestUnreadable(url, f"it tells no version. {_DAMAGED}")
+    if version > MANIFEST_VERSION:
         raise ManifestUnreadable(url, f"its version is {version}, this Ducklift reads up to {MANIFEST_VERSION}. Upgrade Ducklift.")
     try:
         return Manifest.model_validate(values)
     except ValidationError as err:
         first = err.errors(include_url=False)[0]
         raise ManifestUnreadable(url, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from err
+
+
+def read_landed(data: bytes, lake: Store, key: str) -> Manifest:
+    """Parse the manifest at `key`; raises `ManifestUnreadable` also for one of another load, of which the ledger knows nothing here."""
+    manifest = read_manifest(data, lake.url_of(key))
+    own = manifest_key(manifest.table, manifest.load_id)
+    if key != own:
+        raise ManifestUnreadable(lake.url_of(key), f"it is that of load {manifest.load_id}, whose place is {own}. {_DAMAGED}")
+    return manifest
 
 
 def read_manifests(lake: Store, keys: Iterable[str]) -> dict[str, Manifest]:

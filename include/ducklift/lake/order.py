@@ -51,13 +51,16 @@ def current_snapshot(lake: Store, table: TableName, target: str) -> Snapshot | N
 def commit_package(lake: Store, manifest: Manifest, manifest_sha256: str, url: str) -> tuple[CommitRecord, bool]:
     """Commit a landed package to its table in the lake; return the record, and whether it was there already.
 
+    One that was there tells of the table's rows of now.
+
     Raises `ContractBroken` for an empty replacement that is not allowed, `ManifestConflict` when the load id stands for another manifest.
     """
     known = read_snapshot(lake, manifest.table)
     # In this order: what the snapshot covers is marked by load id, everything else is met on the way to the next free place.
     marked = lake.read(committed_key(manifest.table, manifest.load_id))
     if marked is not None:
-        return _same(read_commit(marked, url), manifest_sha256), True
+        record = _same(read_commit(marked, url), manifest_sha256)
+        return (record.model_copy(update={"total_rows": known.rows}) if known else record), True
     if _replaces(manifest) and not manifest.rows and not manifest.spec.allow_empty:
         raise ContractBroken(str(manifest.table), "an empty extraction would empty the table. Set allow_empty: true where that is meant.")
     return _claim(lake, known, manifest.table, lambda state: _record(lake, state, manifest, manifest_sha256, url))

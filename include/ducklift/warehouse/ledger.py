@@ -24,19 +24,19 @@ _OF_TABLE = 'dataset = ? AND "table" = ?'
 
 
 def known_load(warehouse: Warehouse, manifest: Manifest, sha256: str, url: str) -> LoadSummary | None:
-    """Return what the ledger tells of this load, as `already_loaded`; None when it is not there.
+    """Return what the ledger tells of this load, as `already_loaded`, with the table's rows of now; None when it is not there.
 
     Raises `ManifestConflict` when the ledger knows the load id with another manifest, `LoadSuperseded` when a later extraction that is
     loaded took its place.
     """
     rows = warehouse.rows(
-        "SELECT manifest_sha256, watermark, total_rows, gap, bytes, files, warnings FROM _ducklift.loads WHERE load_id = ?",
+        "SELECT manifest_sha256, watermark, gap, bytes, files, warnings FROM _ducklift.loads WHERE load_id = ?",
         [manifest.load_id],
     )
     if not rows:
         _refuse_superseded(warehouse, manifest)
         return None
-    known_sha256, watermark, total_rows, gap, size, files, warnings = rows[0]
+    known_sha256, watermark, gap, size, files, warnings = rows[0]
     if known_sha256 != sha256:
         raise ManifestConflict(manifest.load_id, "the ledger", known_sha256, sha256)
     return LoadSummary(
@@ -48,7 +48,7 @@ def known_load(warehouse: Warehouse, manifest: Manifest, sha256: str, url: str) 
         bytes=size,
         files=files,
         watermark=parsed(watermark),
-        total_rows=total_rows,
+        total_rows=row_count(warehouse, manifest.table),
         gap=tuple(parsed(gap)) if gap else None,
         warnings=tuple(parsed(warnings) or ()),
     )
