@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from playwright.sync_api import Frame, Page, expect
 
 from ducklift.orchestration.environment import ADMIN
 from ducklift.orchestration.standing import Standing
+from kept_ports import kept_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.needs_program("chromium"), pytest.mark.timeout(900)]
 
@@ -31,11 +31,10 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     for folder in ("dags", "include/pipelines", "plugins"):
         shutil.copytree(REPOSITORY / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
     made = Standing(project, lambda _: None)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    made.up(port)
-    yield made
-    made.down()
+    with kept_ports(1) as (port,):
+        made.up(port)
+        yield made
+        made.down()
 
 
 def lake_of(page: Page) -> Frame:

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ducklift.sandbox import keeper
-from ducklift.sandbox.s3 import free_port
+from kept_ports import kept_ports
 
 USER = "keeper"
 
@@ -52,8 +52,9 @@ def running_postgres() -> Iterator[PostgresServer]:
 
     PostgreSQL refuses to run as root: then it runs as `nobody`, from copies where `nobody` may not read the programs.
     """
-    root = Path(tempfile.mkdtemp(prefix="ducklift-pg-"))
-    try:
+    made = tempfile.TemporaryDirectory(prefix="ducklift-pg-", ignore_cleanup_errors=True)
+    with made as folder, kept_ports(1) as (port,):
+        root = Path(folder)
         home, password = _programs(root), secrets.token_hex(8)
         (root / "password").write_text(password)
         as_nobody = []
@@ -67,7 +68,6 @@ def running_postgres() -> Iterator[PostgresServer]:
         place = ["-D", str(root / "data")]
         how = ["-U", USER, "--auth=scram-sha-256", f"--pwfile={root / 'password'}", "-E", "UTF8", "--no-sync"]
         subprocess.run([*as_nobody, str(home / "bin" / "initdb"), *place, *how], **options, check=True)
-        port = free_port(0)
         command = [*as_nobody, str(home / "bin" / "postgres"), *place, "-h", "127.0.0.1", "-p", str(port), "-k", str(root), "-F"]
         kept = [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), *command]
         with subprocess.Popen(kept, **options, stdin=subprocess.PIPE, start_new_session=True) as process:
@@ -80,9 +80,7 @@ def running_postgres() -> Iterator[PostgresServer]:
                 yield PostgresServer(port, password, home / "bin")
             finally:
                 process.stdin.close()
-                process.wait(30)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+                process.wait(60)
 
 
 def _programs(root: Path) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ducklift.sandbox.s3 import free_port
+from kept_ports import kept_ports
 from npm_packages import installed
 
 HOST = "127.0.0.1"
@@ -56,31 +56,23 @@ def seaweedfs(folder: Path, key: str, secret: str) -> Iterator[str]:
     """Run SeaweedFS with one key pair and yield its S3 endpoint's URL."""
     identity = f'{{"name":"t","credentials":[{{"accessKey":"{key}","secretKey":"{secret}"}}],"actions":["Admin","Read","Write","List"]}}'
     (folder / "identities.json").write_text(f'{{"identities":[{identity}]}}')
-    ports = {f"{part}.{kind}": free_port(0) for part in ("master", "volume", "filer", "s3") for kind in ("port", "port.grpc")}
-    url = f"http://{HOST}:{ports['s3.port']}"
-    options = [f"-{name}={port}" for name, port in ports.items()]
-    options += [f"-ip={HOST}", f"-ip.bind={HOST}", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.config=identities.json"]
+    names = [f"{part}.{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("port", "port.grpc")]
+    options = [f"-ip={HOST}", f"-ip.bind={HOST}", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.config=identities.json"]
     # Each bucket takes several volumes at once, and what is left on the disk counts as room for whole ones.
     options += ["-dir=.", "-volume.max=200", "-master.volumeSizeLimitMB=8", "-s3.autoCreateBucket=false"]
     weed = str(Path(sys.executable).with_name("weed"))
-    with served([weed, "server", *options], f"{url}/status", folder):
-        yield url
+    with kept_ports(len(names)) as ports:
+        url = f"http://{HOST}:{ports[names.index('s3.port')]}"
+        chosen = [f"-{name}={port}" for name, port in zip(names, ports, strict=True)]
+        with served([weed, "server", *options, *chosen], f"{url}/status", folder):
+            yield url
 
 
 @contextmanager
 def azurite(folder: Path) -> Iterator[str]:
     """Run Azurite and yield the URL of its one account."""
-    port = free_port(0)
-    command = [
-        "node",
-        str(installed(AZURITE_LOCK, "azurite/dist/src/blob/main.js")),
-        "--silent",
-        "--blobHost",
-        HOST,
-        "--blobPort",
-        str(port),
-        "--location",
-        str(folder),
-    ]
-    with served([*command, "--skipApiVersionCheck", "--disableTelemetry"], f"http://{HOST}:{port}/", folder):
-        yield f"http://{HOST}:{port}/devstoreaccount1"
+    program = str(installed(AZURITE_LOCK, "azurite/dist/src/blob/main.js"))
+    with kept_ports(1) as (port,):
+        command = ["node", program, "--silent", "--blobHost", HOST, "--blobPort", str(port), "--location", str(folder)]
+        with served([*command, "--skipApiVersionCheck", "--disableTelemetry"], f"http://{HOST}:{port}/", folder):
+            yield f"http://{HOST}:{port}/devstoreaccount1"

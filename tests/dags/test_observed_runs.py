@@ -27,6 +27,7 @@ from dags_on_sandbox import YAML, run_by_airflow, stand_on
 from dashboards import OBSERVABILITY, asked, dashboard, queries
 
 from ducklift.settings import load_settings
+from kept_ports import kept_ports
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "deploy"))
 
@@ -230,14 +231,18 @@ def test_the_dashboard_asks_the_provisioned_source_and_its_panels_do_not_overlap
     assert max(x for x, _ in cells) < 24
 
 
+@pytest.fixture
+def port() -> Iterator[int]:
+    with kept_ports(1) as (kept,):
+        yield kept
+
+
 @pytest.mark.airflow
 @pytest.mark.needs_program("prometheus")
-def test_prometheus_takes_the_configuration_and_answers_every_query(told, served, tmp_path):
+def test_prometheus_takes_the_configuration_and_answers_every_query(told, served, port, tmp_path):
     config = (OBSERVABILITY / "prometheus.yml").read_text("utf-8").replace("15s", "100ms")
     (tmp_path / "prometheus.yml").write_text(config.replace("statsd-exporter:9102", f"127.0.0.1:{served.server_port}"), "utf-8")
     shutil.copy(OBSERVABILITY / "alerts.yml", tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
     options = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{port}"]
     log = (tmp_path / "log").open("w")
     with subprocess.Popen(["prometheus", *options], cwd=tmp_path, stdout=log, stderr=log) as prometheus:

@@ -21,7 +21,7 @@ from ducklift.orchestration.airflow_api import AirflowApi
 from ducklift.orchestration.environment import ADMIN
 from ducklift.orchestration.processes import ComponentFailed
 from ducklift.orchestration.standing import Standing
-from ducklift.sandbox.s3 import free_port
+from kept_ports import kept_ports
 
 REPOSITORY = Path(__file__).parents[2]
 GREEN_WITHIN_S = 240
@@ -41,6 +41,12 @@ def standing(tmp_path, said):
     made = Standing(project, said.append)
     yield made
     made.down()
+
+
+@pytest.fixture
+def port():
+    with kept_ports(1) as (kept,):
+        yield kept
 
 
 def processes_in(folder: Path) -> list[str]:
@@ -94,8 +100,7 @@ def do_a_load_again_on_the_page(url: str, api: AirflowApi) -> None:
 @pytest.mark.slow
 @pytest.mark.airflow
 @pytest.mark.timeout(600)
-def test_a_person_logs_in_triggers_reddit_and_sees_it_green_the_schedule_runs_it_too_and_down_leaves_nothing(standing, said):
-    port = free_port(0)
+def test_a_person_logs_in_triggers_reddit_and_sees_it_green_the_schedule_runs_it_too_and_down_leaves_nothing(standing, port, said):
     standing.up(port)
     url, password = f"http://127.0.0.1:{port}", standing.airflow.secrets().admin_password
     assert url in said[-1]
@@ -138,37 +143,37 @@ def without_airflow(standing, monkeypatch):
     return standing
 
 
-def test_a_component_that_ends_is_named_with_the_end_of_its_log_and_all_else_is_ended(without_airflow, monkeypatch):
+def test_a_component_that_ends_is_named_with_the_end_of_its_log_and_all_else_is_ended(without_airflow, port, monkeypatch):
     ends = [sys.executable, "-c", "raise SystemExit('the moon is full')"]
     monkeypatch.setitem(standing_module.COMPONENTS, "triggerer", ends)
 
     with pytest.raises(ComponentFailed, match="the moon is full") as raised:
-        without_airflow.up(free_port(0))
+        without_airflow.up(port)
 
     assert raised.value.component == "triggerer"
     assert processes_in(without_airflow.airflow.project) == []
 
 
-def test_a_component_that_is_not_ready_in_time_is_named(without_airflow, monkeypatch):
+def test_a_component_that_is_not_ready_in_time_is_named(without_airflow, port, monkeypatch):
     monkeypatch.setattr(standing_module, "HEALTHY_WITHIN_S", 0.5)
 
     with pytest.raises(ComponentFailed, match="api-server is not ready") as raised:
-        without_airflow.up(free_port(0))
+        without_airflow.up(port)
 
     assert raised.value.component == "api-server"
     assert processes_in(without_airflow.airflow.project) == []
 
 
-def test_up_says_which_component_died_since_the_last_time(without_airflow, monkeypatch):
+def test_up_says_which_component_died_since_the_last_time(without_airflow, port, monkeypatch):
     monkeypatch.setattr(AirflowApi, "unhealthy", lambda self: [])
-    without_airflow.up(free_port(0))
+    without_airflow.up(port)
     for process in without_airflow.background.running():
         if process.pid == without_airflow.background._known["processes"]["scheduler"][0]:
             process.kill()
             process.wait()
 
     with pytest.raises(ComponentFailed, match="no longer running") as raised:
-        without_airflow.up(free_port(0))
+        without_airflow.up(port)
 
     assert raised.value.component == "scheduler"
 

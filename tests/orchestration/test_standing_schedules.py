@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from ducklift.orchestration.environment import ADMIN
 from ducklift.orchestration.standing import Standing
 from ducklift.settings import load_settings
 from ducklift.warehouse import open_warehouse
+from kept_ports import kept_ports
 
 __all__ = ["receiver"]
 DIARY = Path(__file__).resolve().parents[1] / "dags"
@@ -78,6 +78,12 @@ def standing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Standi
     made.down()
 
 
+@pytest.fixture
+def port() -> Iterator[int]:
+    with kept_ports(1) as (kept,):
+        yield kept
+
+
 def eventually(look: Callable[[], Any], what: str) -> Any:
     """Return what `look` gives once it gives something."""
     deadline = time.monotonic() + WITHIN_S
@@ -96,10 +102,8 @@ def finished(api: AirflowApi, dag_id: str, run_type: str, count: int) -> list[di
 @pytest.mark.airflow
 @pytest.mark.timeout(900)
 def test_a_backfill_brings_each_day_once_an_object_that_lands_is_loaded_and_a_late_run_is_told_of(
-    standing: Standing, receiver: Receiver
+    standing: Standing, port: int, receiver: Receiver
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
     standing.up(port)
     api = AirflowApi(f"http://127.0.0.1:{port}").logged_in(ADMIN, standing.airflow.secrets().admin_password)
     assert api.get("/api/v2/importErrors")["import_errors"] == []

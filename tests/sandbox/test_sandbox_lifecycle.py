@@ -20,6 +20,7 @@ from sandbox_clients import fetch, reddit_client
 
 from ducklift.errors import SandboxUnavailable
 from ducklift.sandbox import Sandbox, s3 as s3_module
+from kept_ports import kept_ports
 
 HOLD_A_SANDBOX = """
 import sys, time
@@ -116,9 +117,7 @@ def test_a_port_in_use_is_named_with_the_fix_and_nothing_stays_behind(tmp_path: 
 
 
 def test_chosen_ports_are_used(tmp_path: Path) -> None:
-    ports = [s3_module.free_port(0), s3_module.free_port(0)]
-
-    with Sandbox(tmp_path, s3_port=ports[0], reddit_port=ports[1]) as sandbox:
+    with kept_ports(2) as ports, Sandbox(tmp_path, s3_port=ports[0], reddit_port=ports[1]) as sandbox:
         assert [urlsplit(url).port for url in (sandbox.s3_url, sandbox.reddit_url)] == ports
 
 

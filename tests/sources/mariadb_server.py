@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ducklift.sandbox import keeper
-from ducklift.sandbox.s3 import free_port
+from kept_ports import kept_ports
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,17 @@ class MariadbServer:
 @contextmanager
 def running_mariadb() -> Iterator[MariadbServer]:
     """Run a server in a temporary folder; it ends with the body, and with this process when that is killed."""
-    root = Path(tempfile.mkdtemp(prefix="ducklift-maria-"))
-    try:
+    made = tempfile.TemporaryDirectory(prefix="ducklift-maria-", ignore_cleanup_errors=True)
+    with made as folder, kept_ports(1) as (port,):
+        root = Path(folder)
         as_user = []
         if os.geteuid() == 0:
             as_user = ["--user=nobody"]
             shutil.chown(root, "nobody")
-        data, port, password = root / "data", free_port(0), secrets.token_hex(8)
+        data, password = root / "data", secrets.token_hex(8)
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True}
-        made = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
-        subprocess.run([*made, *as_user], **quiet)
+        install = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
+        subprocess.run([*install, *as_user], **quiet)
         users = root / "users.sql"
         names = ("reader@localhost", "reader@'127.0.0.1'")
         granted = [line for name in names for line in (f"CREATE USER {name} IDENTIFIED BY '{password}';", f"GRANT ALL ON *.* TO {name};")]
@@ -67,17 +70,13 @@ def running_mariadb() -> Iterator[MariadbServer]:
         with subprocess.Popen(
             kept, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         ) as process:
-            seen = []
-            for line in process.stdout:
-                seen.append(line)
-                if "ready for connections" in line:
-                    break
+            lines = iter(process.stdout.readline, "")
+            seen = list(itertools.takewhile(lambda line: "ready for connections" not in line, lines))
             assert process.poll() is None, "".join(seen)
+            # Read on, or the server would stand still once the pipe is full.
+            threading.Thread(target=lambda: [None for _ in lines], daemon=True).start()
             try:
                 yield MariadbServer(port, password)
             finally:
                 process.stdin.close()
-                process.stdout.close()
-                process.wait(30)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+                process.wait(60)
