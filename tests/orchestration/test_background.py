@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from threading import Timer
 
 import psutil
 import pytest
 
+from ducklift.orchestration import processes
 from ducklift.orchestration.processes import Background, last_lines
 
 # A component whose child moves into a process group of its own, as Airflow's tasks do, and forgets its environment.
@@ -108,6 +110,19 @@ def test_a_process_that_does_not_hear_sigterm_is_killed(background):
     start(background, DEAF)
 
     assert background.end_all(0.3) == 1
+    assert background.running() == []
+
+
+def test_a_killed_process_has_more_than_the_patience_to_go(background, monkeypatch):
+    start(background, DEAF)
+    signal_now = processes._signal
+
+    def signal_slowly(*sent) -> None:
+        Timer(0.8, signal_now, sent).start()
+
+    monkeypatch.setattr(processes, "_signal", signal_slowly)
+
+    assert background.end_all(0.1) == 1
     assert background.running() == []
 
 

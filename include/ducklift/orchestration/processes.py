@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 TAG = "DUCKLIFT_STANDING"
 LOOK_EVERY_S = 0.1
+# After SIGKILL nothing is left to a process; a busy machine may take long to carry it out.
+KILLED_WITHIN_S = 30.0
 # A process's start is told by the wall clock, which may be set meanwhile.
 CLOCK_STEP_S = 60.0
 
@@ -111,7 +113,7 @@ class Background:
             _signal(ours, signal.SIGTERM)
         if left := self._left_after(patience_s, ours):
             _signal(left, signal.SIGKILL)
-            if left := self._left_after(patience_s, ours):
+            if left := self._left_after(KILLED_WITHIN_S, ours):
                 raise ProcessesLeft([process.pid for process in left])
         self._record.unlink(missing_ok=True)
         return found
