@@ -69,7 +69,7 @@ def told(sandbox: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
             capture_output=True,
             text=True,
             check=False,
-            timeout=240,
+            timeout=800,
         )
         assert finished.returncode == 0, (finished.stdout + finished.stderr)[-6000:]
         outcome = json.loads((folder / "told.json").read_text("utf-8"))

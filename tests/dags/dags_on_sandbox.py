@@ -55,7 +55,7 @@ def run_by_airflow(folder: Path, requests: Sequence[Mapping[str, Any]], dag: str
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=800,
     )
     assert finished.returncode == 0, finished.stderr[-4000:]
     return {**json.loads((folder / "told.json").read_text("utf-8")), "log": finished.stdout + finished.stderr}

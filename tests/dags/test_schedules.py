@@ -81,7 +81,7 @@ def told(sandbox, receiver, tmp_path_factory) -> dict[str, Any]:
             "DIARY": str(folder),
         }
         program = [sys.executable, str(Path(__file__).with_name("run_schedules.py")), str(folder / "told.json")]
-        finished = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=280)
+        finished = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=800)
         (folder / "log").write_text(finished.stdout + finished.stderr, "utf-8")
         assert finished.returncode == 0, finished.stderr[-4000:]
         outcome = json.loads((folder / "told.json").read_text("utf-8"))
