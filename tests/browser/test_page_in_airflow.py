@@ -73,10 +73,11 @@ def faults(frame: Frame, axe: str) -> list[str]:
 
 def test_a_person_triggers_reddit_and_watches_its_table_come_follows_the_links_and_filters(standing, chromium, axe):
     context = chromium.new_context(viewport=WIDE, color_scheme="light")
+    context.set_default_timeout(SOON_MS)
     page = context.new_page()
     log_in(page, standing)
     page.get_by_role("link", name="Lake").first.click(timeout=SOON_MS)
-    expect(page).to_have_url(re.compile("/plugin/lake"))
+    expect(page).to_have_url(re.compile("/plugin/lake"), timeout=SOON_MS)
     lake_of(page)
 
     trigger_by_the_form(page, standing, "reddit")
@@ -151,6 +152,7 @@ def look_in_the_dark_and_on_a_telephone(page: Page, axe: str) -> None:
 
 def test_the_tab_of_a_dag_shows_its_tables(standing, chromium):
     page = chromium.new_context(viewport=WIDE).new_page()
+    page.set_default_timeout(SOON_MS)
     log_in(page, standing)
 
     page.goto(f"{standing.url}/dags/reddit/plugin/lake-of-dag", timeout=SOON_MS)
