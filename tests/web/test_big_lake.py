@@ -1,8 +1,9 @@
-"""A thousand tables and thirty thousand loads: every page costs less than 0.2 s of CPU, and memory stays small."""
+"""A thousand tables and thirty thousand loads: every page costs less than 0.2 s of a present-day CPU, and memory stays small."""
 
 from __future__ import annotations
 
 import gc
+import json
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from ducklift.web.views.queries import LakeQuery, LoadQuery, OverviewQuery, Tabl
 from ducklift.web.views.states import TableState
 
 TABLES, LOADS = 1_000, 30
+# What `yardstick` costs where a page may cost 0.2 s.
+YARDSTICK_S, PAGE_S = 0.11, 0.2
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,12 @@ def cpu_s(call: Callable[[], Any]) -> float:
         call()
         taken.append(time.process_time() - started)
     return median(taken)
+
+
+def yardstick() -> None:
+    """Work of the kind that pages are made of, to tell how fast a machine is; it makes nothing that the garbage collector looks at."""
+    for _ in range(3):
+        json.dumps(sorted(f"table {number * 7919 % 40_009}" for number in range(50_000)))
 
 
 @pytest.mark.slow
@@ -69,7 +78,8 @@ def test_every_page_of_a_thousand_tables_costs_less_than_a_fifth_of_a_second(cro
         "lake": lambda: lake.lake(LakeQuery()),
     }
 
-    assert {name: taken for name, call in pages.items() if (taken := cpu_s(call)) > 0.2} == {}
+    slowness = max(1.0, cpu_s(yardstick) / YARDSTICK_S)
+    assert {name: taken for name, call in pages.items() if (taken := cpu_s(call)) > PAGE_S * slowness} == {}
 
 
 @pytest.mark.slow
