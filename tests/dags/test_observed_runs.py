@@ -35,6 +35,7 @@ from statsd_exposition import Exposition, Served
 
 LINE = re.compile(r"airflow\.(?P<name>ducklift[a-z_.]*)(?P<tags>[^:]*):(?P<value>[-+0-9.e]+)\|(?P<kind>c|g|ms)")
 RUN = {"form": {}}
+LAST = "the last line"
 
 
 @dataclass
@@ -92,6 +93,17 @@ def statsd() -> Iterator[list[str]]:
         thread.join()
 
 
+def wait_for_the_last(statsd: list[str]) -> None:
+    """Return once all that was sent before is among the lines: loopback keeps the order."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(LAST.encode(), ("127.0.0.1", int(statsd[0])))
+    deadline = time.monotonic() + 60
+    while statsd[-1] != LAST:
+        assert time.monotonic() < deadline, statsd
+        time.sleep(0.01)
+    statsd.pop()
+
+
 class LineageServer(ThreadingHTTPServer):
     """An OpenLineage backend that keeps the events."""
 
@@ -129,9 +141,12 @@ def told(sandbox, statsd, tmp_path_factory) -> Iterator[Told]:
             "AIRFLOW__METRICS__LEGACY_NAMES_ON": "False",
             "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
             "AIRFLOW__OPENLINEAGE__NAMESPACE": "birds",
+            # What tells of a task has ten seconds by default, and is left out of the story after them.
+            "AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT": "120",
         }
         outcome = run_by_airflow(folder, [RUN], **observed)
         backend.shutdown()
+        wait_for_the_last(statsd)
         yield Told(statsd[1:], backend.events, outcome["runs"], outcome["log"], load_settings().lake_url, str(folder / "warehouse.duckdb"))
 
 

@@ -33,7 +33,7 @@ def sandbox(faulty: Sandbox) -> Iterator[Sandbox]:
 def client(sandbox: Sandbox) -> Iterator[httpx.Client]:
     """Bare HTTP with a token: it retries nothing, so each fault is seen as it is sent."""
     pair = sandbox.environment["REDDIT_CLIENT_ID"], sandbox.environment["REDDIT_CLIENT_SECRET"]
-    with httpx.Client(base_url=sandbox.reddit_url, trust_env=False, params={"raw_json": 1}) as client:
+    with httpx.Client(base_url=sandbox.reddit_url, trust_env=False, params={"raw_json": 1}, timeout=60) as client:
         token = client.post("/api/v1/access_token", data={"grant_type": "client_credentials"}, auth=pair).json()["access_token"]
         client.headers["authorization"] = f"bearer {token}"
         yield client
@@ -81,7 +81,7 @@ def test_a_reset_in_the_body_comes_after_the_head(sandbox: Sandbox, client: http
 
 
 def test_a_hang_delays_the_normal_answer(sandbox: Sandbox, client: httpx.Client) -> None:
-    sandbox.reddit.script([Fault("hang", seconds=5)])
+    sandbox.reddit.script([Fault("hang", seconds=60)])
 
     with pytest.raises(httpx.ReadTimeout):
         client.get(PATH, timeout=0.2)
@@ -96,7 +96,7 @@ def test_a_sandbox_that_hangs_stops_at_once(start: Any) -> None:
     began = time.monotonic()
     sandbox.stop()
 
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
 
 
 def test_malformed_json_is_cut_in_the_middle(sandbox: Sandbox, client: httpx.Client) -> None:

@@ -66,7 +66,7 @@ class Reader:
 
 @pytest.fixture
 def patience() -> Patience:
-    return Patience(timeout_s=1.5)
+    return Patience()
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ class SourceContract:
         assert close is not None, "read has to be a generator, so that what it holds is let go"
         close()
         for thread in set(threading.enumerate()) - before:
-            thread.join(5)  # a stand-in's thread ends with the connection that it serves
+            thread.join(60)  # a stand-in's thread ends with the connection that it serves
             assert not thread.is_alive(), thread
         assert not report.ordered_and_complete
 

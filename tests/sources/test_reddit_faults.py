@@ -44,7 +44,6 @@ def names(records):
         Fault("reset_before_body"),
         Fault("reset_in_body"),
         Fault("reset_in_body", after=1, times=3),
-        Fault("hang", seconds=3),
         Fault("malformed_json"),
         Fault("malformed_json", after=1, times=4),
         Fault("empty_body"),
@@ -70,6 +69,15 @@ def test_a_passing_fault_is_outlasted_and_no_post_is_lost_or_read_twice(everythi
     assert names(records) == everything
     assert read.report.ordered_and_complete
     assert read.report.retries == len(read.waits_s) == fault.times
+
+
+@pytest.mark.parametrize("patience", [Patience(timeout_s=2)])
+def test_an_answer_that_hangs_is_asked_for_again_and_no_post_is_lost_or_read_twice(everything, read):
+    read.waits_s.clear()
+    read.script(Fault("hang", seconds=60))
+
+    assert names(read("python/new")) == everything
+    assert len(read.waits_s) == 1
 
 
 @pytest.mark.parametrize(
@@ -167,7 +175,7 @@ def test_a_page_that_stays_malformed_fails_the_run_as_incomplete(read, fault):
     assert not read.report.ordered_and_complete
 
 
-@pytest.mark.parametrize("patience", [Patience(budget_s=5, timeout_s=1.5)])
+@pytest.mark.parametrize("patience", [Patience(budget_s=5)])
 def test_all_waits_of_a_reading_have_one_budget(read):
     read.script(Fault("status", status=503, times=3), Fault("status", status=503, after=1, times=None))
 
@@ -198,7 +206,8 @@ def test_a_server_that_is_not_there_is_unavailable(read):
 @pytest.mark.parametrize(("reset", "at_most_s"), [("0", 1), ("7.5", 7), ("1e12", 600)])
 def test_an_exhausted_quota_makes_the_next_request_wait_for_one_window_at_most(everything, read, monkeypatch, reset, at_most_s):
     waits_s = []
-    clock = SimpleNamespace(sleep=waits_s.append, monotonic_ns=time.monotonic_ns)
+    now = time.monotonic_ns()
+    clock = SimpleNamespace(sleep=waits_s.append, monotonic_ns=lambda: now)
     monkeypatch.setattr("prawcore.rate_limit.time", clock)
     read.script(Fault("headers", headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}))
 
@@ -417,7 +426,7 @@ def test_retry_after_counts_where_it_makes_sense(text, wait_s):
 def test_retry_after_as_a_date_is_the_time_until_then():
     moment = datetime.now(UTC) + timedelta(seconds=90)
 
-    assert wait_asked_for_s({"retry-after": format_datetime(moment, usegmt=True)}) == pytest.approx(90, abs=2)
+    assert 60 < wait_asked_for_s({"retry-after": format_datetime(moment, usegmt=True)}) <= 90
 
 
 def test_a_date_that_has_passed_asks_for_no_wait():

@@ -59,7 +59,11 @@ def test_the_wait_that_the_server_asks_for_is_kept(rest):
 
     rest("birds")
 
-    assert [least <= wait <= least + 2 for least, wait in zip((17, 59, 89), rest.waits_s, strict=True)] == [True] * 3
+    told, until_later, until_moment = rest.waits_s
+    assert 17 <= told <= 18
+    # A moment comes nearer while the requests before are made; each wait bears up to a second of its own.
+    assert 30 < until_later <= 61
+    assert 60 < until_moment <= 91
 
 
 def test_a_wait_longer_than_the_patience_is_left_to_the_next_run(rest):

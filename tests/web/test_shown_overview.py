@@ -288,11 +288,12 @@ def test_only_what_changed_is_read_again(installation, monkeypatch):
 
 def test_a_slow_lake_keeps_nobody_waiting_and_many_viewers_cost_one_read(installation, monkeypatch):
     installation.land(sightings(1))
-    may_go_on, reads = Event(), []
+    may_go_on, begun, reads = Event(), Event(), []
     read_state = lake_state.read_state
 
     def slow(*arguments: Any) -> Any:
         reads.append(arguments)
+        begun.set()
         assert may_go_on.wait(30)
         return read_state(*arguments)
 
@@ -301,6 +302,7 @@ def test_a_slow_lake_keeps_nobody_waiting_and_many_viewers_cost_one_read(install
 
     views = [lake.overview(OverviewQuery()) for _ in range(5)]
     assert [(view.read.reading, view.empty, view.tables) for view in views] == [(True, False, ())] * 5
+    assert begun.wait(30)
     assert len(reads) == 1
 
     may_go_on.set()
