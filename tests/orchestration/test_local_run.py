@@ -43,7 +43,7 @@ def run(airflow: LocalAirflow) -> int:
 
 
 @pytest.mark.airflow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_make_run_shows_what_it_made_the_next_run_adds_only_what_is_new_and_a_bad_subreddit_ends_red(airflow, capsys):
     assert run(airflow) == 0
     shown = capsys.readouterr().out

@@ -24,7 +24,8 @@ from ducklift.orchestration.standing import Standing
 from kept_ports import kept_ports
 
 REPOSITORY = Path(__file__).parents[2]
-GREEN_WITHIN_S = 240
+# On a busy machine, with a second Airflow beside this one, a run takes minutes.
+GREEN_WITHIN_S = 1200
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def do_a_load_again_on_the_page(url: str, api: AirflowApi) -> None:
 
 @pytest.mark.slow
 @pytest.mark.airflow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 def test_a_person_logs_in_triggers_reddit_and_sees_it_green_the_schedule_runs_it_too_and_down_leaves_nothing(standing, port, said):
     standing.up(port)
     url, password = f"http://127.0.0.1:{port}", standing.airflow.secrets().admin_password

@@ -26,7 +26,7 @@ from kept_ports import kept_ports
 
 __all__ = ["receiver"]
 DIARY = Path(__file__).resolve().parents[1] / "dags"
-WITHIN_S = 240
+WITHIN_S = 1200
 PIPELINES = {
     "sightings": """\
 name: sightings
@@ -100,7 +100,7 @@ def finished(api: AirflowApi, dag_id: str, run_type: str, count: int) -> list[di
 
 @pytest.mark.slow
 @pytest.mark.airflow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_a_backfill_brings_each_day_once_an_object_that_lands_is_loaded_and_a_late_run_is_told_of(
     standing: Standing, port: int, receiver: Receiver
 ) -> None:
