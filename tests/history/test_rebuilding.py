@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 from installations import TABLE, Installation, Record, sighting, sightings
-from runs import APPEND, DISPOSITIONS, MERGE, PLAIN, go, rebuild_anew, rebuilt_is_equal
+from runs import APPEND, DISPOSITIONS, MERGE, PLAIN, REPLACE, go, rebuild_anew, rebuilt_is_equal
 
 from ducklift.errors import ConfigurationError, CorruptObject, HistoryBroken, ManifestConflict, WarehouseBehind, WarehouseDiffers
 from ducklift.lake.layout import commit_prefix
@@ -323,6 +323,13 @@ def test_equal_rows_in_any_order_have_one_hash_and_any_other_value_another() -> 
     assert hashed("(1.0000000001, 170141183460469231731687303715884105727)", precise) != hashed(
         "(1.0000000001, 170141183460469231731687303715884105726)", precise
     )
+
+
+def test_a_replaced_table_that_began_with_nothing_is_rebuilt(installation: Installation) -> None:
+    go(installation, [], **REPLACE)
+    go(installation, sightings(1), day=1, **REPLACE)
+
+    assert rebuilt_is_equal(installation).tables[0].rows == 1
 
 
 def test_plain_append_of_the_same_row_twice_is_rebuilt_twice(installation: Installation, tmp_path: Path) -> None:

@@ -52,8 +52,9 @@ def replay(warehouse: Warehouse, lake: Store, records: Sequence[CommitRecord], s
 
 
 def _load_again(warehouse: Warehouse, lake: Store, record: CommitRecord, followed: FollowedFiles) -> None:
-    # The checks held when the load was committed; now a source would look stale, and other tables may not be there yet.
-    spec = record.table_spec.model_copy(update={"checks": ()})
+    # What was committed was allowed: now a source would look stale, other tables may not be there yet, and a table that an empty load made
+    # is there before it.
+    spec = record.table_spec.model_copy(update={"checks": (), "allow_empty": True})
     import duckdb
 
     with _fetched(warehouse, lake, record, spec, followed) as fetched, refusals_named(warehouse, fetched.landed):
