@@ -301,6 +301,17 @@ def test_a_later_version_of_a_key_that_comes_late_or_again_is_a_row_of_its_own_i
     assert sorted(trial.rows("id, u")) == [(1, 1), (1, 5), (1, 7), (2, 9)]
 
 
+def test_words_for_no_value_may_be_none_of_a_typed_columns_values(ground: Ground) -> None:
+    columns = [{"name": "amount", "type": "bigint", "null_if": ["unknown", 0]}]
+    trial = ground.table(columns=columns, primary_key=["id"])
+
+    trial.load([{"id": 1, "amount": 7}, {"id": 2, "amount": 0}, {"id": 3, "amount": None}], format="parquet")
+    trial.load([{"id": 4, "amount": 2.0}, {"id": 5, "amount": 0.0}], format="parquet")
+    trial.load([{"id": 6, "amount": "unknown"}, {"id": 7, "amount": "8"}], format="parquet")
+
+    assert sorted(trial.rows("id, coalesce(amount, -1)")) == [(1, 7), (2, -1), (3, -1), (4, 2), (5, -1), (6, -1), (7, 8)]
+
+
 def test_versions_of_a_key_that_come_together_are_rows_of_their_own_in_an_append_as_well(ground: Ground) -> None:
     trial = ground.table(disposition="append", primary_key=["id"], incremental={"cursor": "u"})
 

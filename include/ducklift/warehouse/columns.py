@@ -116,13 +116,14 @@ def moment_of(seconds: str) -> str:
     return f"to_timestamp(CASE WHEN {seconds} BETWEEN {_EARLIEST_S} AND {_LATEST_S} THEN {seconds} END)"
 
 
-def without_null_words(text: str, column: Column) -> str:
-    """Return `text` with the column's `null_if` values as NULL."""
+def without_null_words(value: str, column: Column, native: str | None = None) -> str:
+    """Return `value` with the column's `null_if` values as NULL; a word that is none of its `native` type is not among them."""
     words = column.spec.null_if if column.spec else ()
     if not words:
-        return text
-    listed = ", ".join(quote_literal(str(word).lower() if isinstance(word, bool) else str(word)) for word in words)
-    return f"CASE WHEN {text} IN ({listed}) THEN NULL ELSE {text} END"
+        return value
+    literals = [quote_literal(str(word).lower() if isinstance(word, bool) else str(word)) for word in words]
+    listed = ", ".join(literals if native in (None, "VARCHAR") else [f"TRY_CAST({literal} AS {native})" for literal in literals])
+    return f"CASE WHEN {value} IN ({listed}) THEN NULL ELSE {value} END"
 
 
 def canonical_type(warehouse: Warehouse, type_: str) -> str:

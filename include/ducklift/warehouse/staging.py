@@ -228,7 +228,9 @@ class _Fields:
 
     def shown(self, column: Column) -> str:
         """Return what tells whether a value is there, and what it is."""
-        return self._relation.fields[column.field] if column.type == "JSON" else without_null_words(self.text(column.field), column)
+        if column.type == "JSON":
+            return self._relation.fields[column.field]
+        return without_null_words(self.text(column.field), column, self.types.get(column.field))
 
     def conversion(self, column: Column) -> Conversion:
         """Return how a field becomes the column's value."""
@@ -237,7 +239,7 @@ class _Fields:
         expression = self._relation.fields[column.field]
         if column.type == "JSON":
             return Conversion(expression)
-        text = without_null_words(self.text(column.field), column)
+        text = without_null_words(self.text(column.field), column, native)
         if native is None or native == "VARCHAR":
             return conversion(text, column.type, column.declared)
         if native == column.type:
