@@ -49,6 +49,7 @@ def write_at_once(installations: Sequence[Installation], manifests: Sequence[Seq
     return [json.loads(answer[0].splitlines()[-1]) for answer in answers]
 
 
+@pytest.mark.slow
 def test_three_processes_that_merge_the_same_new_keys_leave_each_key_once(shared_lake: Callable[[], Installation]):
     hosts = [shared_lake() for _ in range(3)]
     manifests = [

@@ -89,6 +89,7 @@ class Retrying:
             return step(value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", FAILPOINTS)
 def test_a_task_that_failed_at_a_boundary_and_is_retried_ends_as_an_undisturbed_one(
     point: str, tmp_path: Path, undisturbed: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
