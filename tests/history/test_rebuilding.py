@@ -176,6 +176,15 @@ def test_a_history_with_a_hole_is_not_rebuilt(installation: Installation, tmp_pa
         rebuild_anew(installation, tmp_path / "other")
 
 
+def test_a_history_without_the_end_that_the_snapshot_tells_of_is_not_rebuilt(installation: Installation, tmp_path: Path) -> None:
+    for day in range(2):
+        go(installation, sightings(day), day=day, **MERGE)
+    installation.lake.delete(installation.keys(commit_prefix(TABLE))[-1])
+
+    with pytest.raises(HistoryBroken, match="commit 2 is missing"):
+        rebuild_anew(installation, tmp_path / "other")
+
+
 def test_two_histories_in_one_lake_are_told_apart_from_one(installation: Installation, tmp_path: Path) -> None:
     go(installation, sightings(1), **MERGE)
     key = installation.keys(commit_prefix(TABLE))[0]

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ducklift.errors import ConfigurationError, WarehouseDiffers, WarehouseUnusable
+from ducklift.errors import ConfigurationError, HistoryBroken, WarehouseDiffers, WarehouseUnusable
 from ducklift.failpoints import reach
 from ducklift.lake.commits import CommitRecord, committed_tables, read_commits, read_snapshot, superseded_loads
+from ducklift.lake.layout import commit_prefix
 from ducklift.lake.store import Store
 from ducklift.settings import Settings
 from ducklift.specs import TableName
@@ -132,7 +133,15 @@ def verify(lake: Store, settings: Settings) -> Rebuilt:
 
 
 def _histories(lake: Store) -> dict[TableName, list[CommitRecord]]:
-    return {table: read_commits(lake, table) for table in committed_tables(lake)}
+    return {table: _history(lake, table) for table in committed_tables(lake)}
+
+
+def _history(lake: Store, table: TableName) -> list[CommitRecord]:
+    # The snapshot first: each record was put before the snapshot that tells of it.
+    published, records = read_snapshot(lake, table), read_commits(lake, table)
+    if published is not None and published.sequence > len(records):
+        raise HistoryBroken(str(table), lake.url_of(commit_prefix(table)), f"commit {len(records) + 1} is missing")
+    return records
 
 
 def _fill(warehouse: Warehouse, lake: Store, histories: dict[TableName, list[CommitRecord]], database: str) -> Rebuilt:
