@@ -67,8 +67,10 @@ def test_a_name_that_is_no_table_is_bad_usage(at_prompt: Installation):
     assert answer("publish", "sightings")[0] == 2
 
 
-def test_publish_tells_version_rows_and_place(at_prompt: Installation):
-    code, shown, _ = answer("publish", str(TABLE), "--partition-by", "bird,count", "--json")
+@pytest.mark.parametrize("columns", [["bird,count"], ["bird", "count"]], ids=["in one option", "in an option each"])
+def test_publish_tells_version_rows_and_place(at_prompt: Installation, columns: list[str]):
+    options = [text for column in columns for text in ("--partition-by", column)]
+    code, shown, _ = answer("publish", str(TABLE), *options, "--json")
     told = json.loads(shown)
 
     assert (code, told["rows"], told["files"], told["unchanged"]) == (0, 2, 2, False)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 20
 _Table = Annotated[str | None, typer.Option(metavar="DATASET.TABLE", help="Only this table's; spool and local folders are left alone.")]
 _Apply = Annotated[bool, typer.Option("--apply", help="Delete. Without it, only show what would go and why.")]
-_PartitionBy = Annotated[str | None, typer.Option("--partition-by", metavar="COLUMN,…", help="Hive partitions, the outermost first.")]
+_PartitionBy = Annotated[list[str] | None, typer.Option("--partition-by", metavar="COLUMN,…", help="Hive partitions, the outermost first.")]
 
 
 def gc(table: _Table = None, apply: _Apply = False, as_json: Json = False) -> None:
@@ -71,7 +71,7 @@ def publish(
     from ducklift.cli.summary import size
     from ducklift.keeping import publish as publish_table
 
-    names = [name.strip() for name in partition_by.split(",")] if partition_by else []
+    names = [name.strip() for given in partition_by or () for name in given.split(",")]
     done = publish_table(load_settings(), _parsed(table), names)
     if as_json:
         print_json(done.as_dict())
