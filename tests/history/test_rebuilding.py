@@ -341,6 +341,14 @@ def test_a_replaced_table_that_began_with_nothing_is_rebuilt(installation: Insta
     assert rebuilt_is_equal(installation).tables[0].rows == 1
 
 
+def test_a_table_that_is_emptied_before_it_has_its_key_is_rebuilt(installation: Installation) -> None:
+    untold = {**REPLACE, "columns": [{"name": "count", "type": "bigint"}], "record_column": None, "nested": "tables", "allow_empty": True}
+    go(installation, [], **untold)
+    go(installation, [], day=1, **untold)
+
+    assert rebuilt_is_equal(installation).tables[0].rows == 0
+
+
 def test_plain_append_of_the_same_row_twice_is_rebuilt_twice(installation: Installation, tmp_path: Path) -> None:
     go(installation, sightings(1, 1), **PLAIN)
 
