@@ -312,6 +312,16 @@ def test_words_for_no_value_may_be_none_of_a_typed_columns_values(ground: Ground
     assert sorted(trial.rows("id, coalesce(amount, -1)")) == [(1, 7), (2, -1), (3, -1), (4, 2), (5, -1), (6, -1), (7, 8)]
 
 
+def test_lineage_under_another_name_and_child_tables_go_together(ground: Ground) -> None:
+    columns = [{"name": "came_by", "from": "_load_id"}]
+    trial = ground.table(columns=columns, disposition="merge", primary_key=["id"], nested="tables")
+
+    trial.load([{"id": 1, "birds": ["wren", "owl"]}])
+
+    assert trial.rows("id, came_by = _load_id") == [(1, True)]
+    assert ground.query(f"SELECT value FROM {trial.spec.name}__birds ORDER BY _index") == [("wren",), ("owl",)]
+
+
 def test_versions_of_a_key_that_come_together_are_rows_of_their_own_in_an_append_as_well(ground: Ground) -> None:
     trial = ground.table(disposition="append", primary_key=["id"], incremental={"cursor": "u"})
 

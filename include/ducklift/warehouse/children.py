@@ -195,7 +195,7 @@ def bring_in_children(warehouse: Warehouse, landing: Landing, children: Sequence
         warehouse.run(f"""
             INSERT INTO {quote_table(child.plan.spec.name)} BY NAME
             SELECT {columns} CASE WHEN parent_path = '' THEN root_key ELSE md5(root_key || parent_path) END AS _parent_key,
-                place AS _index, md5(root_key || path) AS _row_key, {landing.origin()}
+                place AS _index, md5(root_key || path) AS _row_key, {landing.origin(of_child=True)}
             FROM {child.staged} AS s JOIN {child.elements} AS e ON e.position = s._position JOIN ({parents}) AS p ON p.root = e.root
         """)
     for child in children:

@@ -89,9 +89,10 @@ class Landing:
         """Return the lineage columns as SQL values, and the row's key where child tables lean on it."""
         return f"{self.row_key} AS _row_key, {self.origin()}" if "_row_key" in self.plan.links else self.origin()
 
-    def origin(self) -> str:
-        """Return the lineage columns as SQL values."""
-        return ", ".join(f"{value} AS {quote_identifier(name)}" for name, value in self.origins().items())
+    def origin(self, of_child: bool = False) -> str:
+        """Return the lineage columns as SQL values; child tables have them under their own names only."""
+        wanted = {name: value for name, value in self.origins().items() if not (of_child and name in self.plan.aliases)}
+        return ", ".join(f"{value} AS {quote_identifier(name)}" for name, value in wanted.items())
 
     def origins(self) -> dict[str, str]:
         """Return the SQL values of the lineage columns, also under the other names that the table has for them."""
