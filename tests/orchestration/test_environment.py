@@ -39,6 +39,15 @@ def test_the_port_stands_wherever_airflow_looks_for_it(airflow):
     assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:9123/execution/"
 
 
+def test_a_task_waits_for_the_first_answer_of_a_server_that_has_just_started(airflow):
+    from airflow.sdk.configuration import conf
+
+    waits_s = float(airflow_environment(airflow, {})["AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT"])
+
+    # Seen on a busy machine: 30 s.
+    assert waits_s >= 60 > conf.getfloat("workers", "execution_api_timeout")
+
+
 def test_a_proxy_is_not_asked_for_this_machine(airflow, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "intranet")
 

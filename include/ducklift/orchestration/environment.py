@@ -129,6 +129,8 @@ def airflow_settings(airflow: LocalAirflow, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__FERNET_KEY": shared.fernet_key,
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(airflow.home / "passwords.json"),
+        # A server's first answer takes long on a busy machine; a task that gives it up, after five seconds by default, has lost a try.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "120",
         # The port stands in four places, and each must agree.
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__API__BASE_URL": url,
