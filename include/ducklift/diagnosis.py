@@ -208,25 +208,28 @@ def _in_step(warehouse: Warehouse, settings: Settings) -> Iterator[Finding]:
     from ducklift.errors import WarehouseBehind
     from ducklift.lake.commits import committed_tables, read_snapshot
     from ducklift.lake.filesystem import open_lake
+    from ducklift.lake.layout import order_key
     from ducklift.warehouse import ledger
     from ducklift.warehouse.system import has_system
 
     if not has_system(warehouse):
         yield Finding("warehouse", "note", "nothing was loaded into it by Ducklift yet")
         return
-    lake = open_lake(settings)
+    lake, held = open_lake(settings), 0
     try:
-        tables = committed_tables(lake)
-        for table in tables:
-            ledger.check_in_step(warehouse, table, read_snapshot(lake, table))
+        for table in committed_tables(lake):
+            published = read_snapshot(lake, table)
+            if published and lake.size(order_key(table, published.sequence)) is not None:
+                continue  # it lives in the lake alone, which gives out the places of its commits
+            ledger.check_in_step(warehouse, table, published)
+            held += 1
     except WarehouseBehind as err:
         yield Finding("warehouse", "problem", f"{err} Does another host fill a warehouse of its own from this lake?", err.exit_code)
         return
     except LakeRefused as err:
         if err.code != "NoSuchBucket":
             raise
-        tables = []
-    yield Finding("warehouse", "ok", f"holds all that the lake knows to be committed ({len(tables)} tables)")
+    yield Finding("warehouse", "ok", f"holds all that the lake knows to be committed ({held} tables)")
 
 
 def _resources(settings: Settings) -> Iterator[Finding]:

@@ -167,6 +167,24 @@ def test_a_warehouse_that_lacks_what_the_lake_knows_is_a_problem(ducklift, home:
     assert [text for state, text in findings(answer, "warehouse") if state == "problem" and "another host" in text]
 
 
+def test_a_table_of_the_lake_alone_is_missed_in_no_warehouse(ducklift, home: Path):
+    from ducklift.warehouse import open_warehouse
+    from ducklift.warehouse.system import prepare_system
+
+    (home / "include" / "sources").mkdir(parents=True)
+    (home / "include" / "sources" / "birds.py").write_text("def seen():\n    yield {'bird': 'wren'}\n")
+    (home / "include" / "pipelines" / "birds.yaml").write_text(
+        "name: birds\nsource: {type: python, function: 'include/sources/birds.py:seen'}\ntable: nature.birds\ntarget: lake\n"
+    )
+    assert ducklift("run", "birds").exit_code == 0
+    with open_warehouse(load_settings()) as warehouse:
+        prepare_system(warehouse)
+    answer = ducklift("doctor", "--json")
+
+    assert answer.exit_code == 0
+    assert ("ok", "holds all that the lake knows to be committed (0 tables)") in findings(answer, "warehouse")
+
+
 @pytest.mark.parametrize(("kind", "expected"), [("nfs4", "nfs4"), ("ext4", None), ("fuse.gcsfuse", "fuse.gcsfuse"), ("overlay", None)])
 def test_a_folder_on_a_network_filesystem_is_known_by_the_mount_nearest_to_it(tmp_path: Path, kind: str, expected: str | None):
     folder = tmp_path / "shared" / "spool"
