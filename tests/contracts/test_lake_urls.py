@@ -37,7 +37,15 @@ def test_a_url_that_carries_keys_or_options_is_refused_without_being_shown(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("url", "told"), [("s3://", "s3://bucket"), ("gs:///x", "gs://bucket"), ("az://", "az://container"), ("ftp://h/x", "sftp://")]
+    ("url", "told"),
+    [
+        ("s3://", "s3://bucket"),
+        ("gs:///x", "gs://bucket"),
+        ("az://", "az://container"),
+        ("ftp://h/x", "sftp://"),
+        ("file://", "file:///folder"),
+        ("file:///", "file:///folder"),
+    ],
 )
 def test_a_url_that_names_no_place_is_refused_with_an_example(tmp_path: Path, url: str, told: str):
     with pytest.raises(ConfigurationError, match=told):

@@ -62,7 +62,7 @@ def _opened(settings: Settings, url: str, setting: str) -> Store:
         raise ConfigurationError(f"{setting} may hold a place and a folder in it, no keys and no options. Keys: see docs/lake.md.")
     if "@" in parts.netloc and parts.scheme != "sftp":
         raise ConfigurationError(f"{setting} may hold no '@': credentials stand elsewhere, see docs/lake.md.")
-    if not parts.netloc and parts.scheme not in {"file", "memory"}:
+    if not parts.netloc and (not parts.path.strip("/") if parts.scheme == "file" else parts.scheme != "memory"):
         example = f"{parts.scheme}://{EXAMPLES[parts.scheme]}"
         raise ConfigurationError(f"{setting} names nothing after {parts.scheme}://: write {example} or {example}/prefix.")
     return opener(settings, parts, url)
@@ -118,7 +118,7 @@ OPENERS: dict[str, Callable[[Settings, SplitResult, str], Store]] = {
     "file": _open_local,
     "memory": _open_memory,
 }
-EXAMPLES = {"s3": "bucket", "gs": "bucket", "az": "container", "sftp": "user@host/folder"}
+EXAMPLES = {"s3": "bucket", "gs": "bucket", "az": "container", "sftp": "user@host/folder", "file": "/folder"}
 
 
 def ensure_lake(lake: Store) -> None:
