@@ -13,6 +13,7 @@ from ducklift.errors import ExtractionIncomplete, SourceUnavailable, StreamRefus
 from ducklift.sandbox import Fault, RedditOptions, Sandbox
 from ducklift.sources.base import ReadReport, SliceRequest
 from ducklift.sources.reddit import RedditSource
+from ducklift.sources.reddit_client import Patience
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -127,7 +128,6 @@ STREAMS: dict[str, tuple[str, dict[str, Any]]] = {
         {"kind": "status", "status": 429, "retry_after": "3"},
         {"kind": "status", "status": 503},
         {"kind": "reset_in_body"},
-        {"kind": "hang", "seconds": 3},
         {"kind": "malformed_json"},
         {"kind": "empty_body"},
         {"kind": "token_expired"},
@@ -135,14 +135,30 @@ STREAMS: dict[str, tuple[str, dict[str, Any]]] = {
     ids=lambda fault: fault["kind"],
 )
 def test_a_passing_fault_costs_a_retry_and_no_post(find, read, author, endpoint, fault):
+    whole, disturbed = read_twice(find, read, author, endpoint, Fault(**fault, endpoint=endpoint))
+
+    assert disturbed == whole
+    assert read.report.retries == 1
+
+
+@pytest.mark.parametrize("patience", [Patience(timeout_s=2)])
+@pytest.mark.parametrize("endpoint", STREAMS)
+def test_an_answer_that_hangs_is_asked_for_again_and_costs_no_post(find, read, author, endpoint):
+    whole, disturbed = read_twice(find, read, author, endpoint, Fault("hang", seconds=60, endpoint=endpoint))
+
+    assert disturbed == whole
+    assert read.report.retries >= 1
+
+
+def read_twice(find, read, author, endpoint, fault) -> tuple[list[str], list[str]]:
+    """Return the names of a stream's posts as they are read undisturbed, and with a fault."""
     stream, config = STREAMS[endpoint]
     known = [post["name"] for post in read("python/new")][:3]
     arguments = {**config, **({"users": [author]} if endpoint == "user" else {})}
-    whole = [post["name"] for post in find(stream.format(author=author), known=known, **arguments)]
-    read.script(Fault(**fault, endpoint=endpoint))
-
-    assert [post["name"] for post in find(stream.format(author=author), known=known, **arguments)] == whole
-    assert read.report.retries == 1
+    whole = find(stream.format(author=author), known=known, **arguments)
+    read.script(fault)
+    disturbed = find(stream.format(author=author), known=known, **arguments)
+    return [post["name"] for post in whole], [post["name"] for post in disturbed]
 
 
 @pytest.mark.parametrize("endpoint", ["user", "search"])
