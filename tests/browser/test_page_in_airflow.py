@@ -50,6 +50,8 @@ def log_in(page: Page, standing: Standing) -> None:
     page.get_by_label("Username").fill(ADMIN)
     page.get_by_label("Password", exact=True).fill(standing.airflow.secrets().admin_password)
     page.get_by_role("button", name="Sign in").click()
+    # The way back from the login would break off whatever is asked for meanwhile.
+    expect(page.get_by_role("link", name="Lake").first).to_be_visible(timeout=SOON_MS)
 
 
 def trigger_by_the_form(page: Page, standing: Standing, dag: str) -> None:
