@@ -67,6 +67,19 @@ def test_a_bucket_name_that_somebody_else_has_is_refused_by_name(missing: Instal
     assert "DUCKLIFT_LAKE_URL" in str(refused.value)
 
 
+def test_a_bucket_of_somebody_else_is_refused_by_that_name_also_where_it_may_not_be_looked_at(
+    missing: Installation, proxy: S3Proxy
+) -> None:
+    hidden = Fault("status", "HEAD", r"^/[^/?]+$", times=1, status=404, code="404")
+    forbidden = Fault("status", "HEAD", r"^/[^/?]+$", status=403, code="403")
+    taken = Fault("status", *CREATE, status=409, code="BucketAlreadyExists")
+
+    with proxy.script.spoiling(hidden, taken, forbidden), pytest.raises(LakeRefused) as refused:
+        missing.land(sightings(1))
+
+    assert (refused.value.code, forbidden.met) == ("BucketAlreadyExists", 1)
+
+
 def test_nothing_is_written_into_a_bucket_that_could_not_be_made(missing: Installation, proxy: S3Proxy) -> None:
     with proxy.script.spoiling(Fault("status", *CREATE, status=409, code="BucketAlreadyExists")):
         with pytest.raises(LakeRefused):
@@ -76,10 +89,11 @@ def test_nothing_is_written_into_a_bucket_that_could_not_be_made(missing: Instal
     assert writes == [f"PUT /{name_of(missing)}"]
 
 
-def test_a_bucket_that_was_made_by_oneself_in_between_is_used(missing: Installation, proxy: S3Proxy, moto_s3: Any) -> None:
+@pytest.mark.parametrize("code", ["BucketAlreadyOwnedByYou", "BucketAlreadyExists"])
+def test_a_bucket_that_was_made_by_oneself_in_between_is_used(missing: Installation, proxy: S3Proxy, moto_s3: Any, code: str) -> None:
     client(moto_s3).create_bucket(Bucket=name_of(missing))
     hidden = Fault("status", "HEAD", r"^/[^/?]+$", times=1, status=404, code="404")
-    raced = Fault("status", *CREATE, status=409, code="BucketAlreadyOwnedByYou")
+    raced = Fault("status", *CREATE, status=409, code=code)
 
     with proxy.script.spoiling(hidden, raced):
         summary = missing.land(sightings(1))

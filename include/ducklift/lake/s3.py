@@ -163,7 +163,8 @@ class S3Store(Store):
             with self.translated(""):
                 self.filesystem.call_s3("create_bucket", Bucket=self.bucket, **location)
         except LakeRefused as err:
-            if err.code != "BucketAlreadyOwnedByYou":
+            # Another task was first. Some stores tell that as if somebody else had the name: then it is asked for once more, as at first.
+            if err.code != "BucketAlreadyOwnedByYou" and not (err.code == "BucketAlreadyExists" and self._is_there_by_now()):
                 raise
         except LakeUnavailable:
             if not self._bucket_exists():
@@ -196,6 +197,12 @@ class S3Store(Store):
             except FileNotFoundError:
                 return False
         return True
+
+    def _is_there_by_now(self) -> bool:
+        try:
+            return self._bucket_exists()
+        except LakeRefused:
+            return False
 
     def _get(self, key: str) -> bytes:
         # One request; s3fs would ask for the size first, and list where there is none.
